@@ -1,0 +1,3 @@
+//! The core of nnrs: dense networks on CPUs. Nothing outside `python` knows Python.
+
+pub mod simd;

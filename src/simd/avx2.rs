@@ -1,0 +1,312 @@
+//! AVX2 with FMA: 8 lanes of float32, 4 of float64.
+
+use super::{Kernel, Mask, Simd, Vector};
+use std::arch::x86_64::*;
+use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
+
+/// Proof that the machine has AVX2 and FMA.
+#[derive(Clone, Copy)]
+pub struct Avx2(());
+
+impl Avx2 {
+    pub fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+    }
+
+    /// # Safety
+    /// `detect` has returned `Some` on this machine.
+    #[inline(always)]
+    pub unsafe fn assume() -> Self {
+        Self(())
+    }
+}
+
+impl Simd for Avx2 {
+    type F32 = F32x8;
+    type F64 = F64x4;
+    const TILE_ROWS: usize = 6;
+    const TILE_VECTORS: usize = 2;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx2,fma")]
+        fn compiled<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
+            kernel.run(simd)
+        }
+        // SAFETY: `self` proves AVX2 and FMA.
+        unsafe { compiled(self, kernel) }
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct F32x8(__m256);
+#[derive(Clone, Copy)]
+pub struct F64x4(__m256d);
+#[derive(Clone, Copy)]
+pub struct Mask32x8(__m256);
+#[derive(Clone, Copy)]
+pub struct Mask64x4(__m256d);
+
+/// Lanes below `count` are all ones, for masked loads and stores.
+static LANE_MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+
+#[inline(always)]
+fn lane_mask_32(count: usize) -> __m256i {
+    let first = 8 - count.min(8);
+    // SAFETY: 8 integers from `first` ≤ 8 lie within the 16 of the table; the caller holds a vector, hence AVX2.
+    unsafe { _mm256_loadu_si256(LANE_MASKS.as_ptr().add(first).cast()) }
+}
+
+#[inline(always)]
+fn lane_mask_64(count: usize) -> __m256i {
+    lane_mask_32(2 * count)
+}
+
+macro_rules! operator {
+    ($vector:ident, $trait:ident, $method:ident, $intrinsic:ident) => {
+        impl $trait for $vector {
+            type Output = Self;
+            #[inline(always)]
+            fn $method(self, other: Self) -> Self {
+                // SAFETY: a vector exists only where its instruction set does.
+                Self(unsafe { $intrinsic(self.0, other.0) })
+            }
+        }
+    };
+}
+
+macro_rules! mask {
+    ($mask:ident, $and:ident, $or:ident, $xor:ident, $from:ident, $movemask:ident) => {
+        operator!($mask, BitAnd, bitand, $and);
+        operator!($mask, BitOr, bitor, $or);
+        impl Not for $mask {
+            type Output = Self;
+            #[inline(always)]
+            fn not(self) -> Self {
+                // SAFETY: a mask exists only where its instruction set does.
+                Self(unsafe { $xor(self.0, $from(_mm256_set1_epi32(-1))) })
+            }
+        }
+        impl Mask for $mask {
+            #[inline(always)]
+            fn to_bits(self) -> u32 {
+                // SAFETY: a mask exists only where its instruction set does.
+                unsafe { $movemask(self.0) as u32 }
+            }
+        }
+    };
+}
+mask!(Mask32x8, _mm256_and_ps, _mm256_or_ps, _mm256_xor_ps, _mm256_castsi256_ps, _mm256_movemask_ps);
+mask!(Mask64x4, _mm256_and_pd, _mm256_or_pd, _mm256_xor_pd, _mm256_castsi256_pd, _mm256_movemask_pd);
+
+macro_rules! vector {
+    (
+        $vector:ident, $mask:ident, $t:ty, $lanes:literal, $sign:expr, $lane_mask:ident,
+        $set1:ident, $loadu:ident, $storeu:ident, $maskload:ident, $maskstore:ident, $fmadd:ident, $sqrt:ident,
+        $cmp:ident, $blendv:ident, $and:ident, $andnot:ident, $or:ident, $xor:ident, $to_int:ident, $from_int:ident,
+        $int_add:ident, $int_sub:ident, $int_set1:ident, $int_cmpeq:ident, $sll:ident, $srl:ident, $bit_positions:expr
+    ) => {
+        impl Neg for $vector {
+            type Output = Self;
+            #[inline(always)]
+            fn neg(self) -> Self {
+                // SAFETY: a vector exists only where its instruction set does.
+                Self(unsafe { $xor(self.0, $set1($sign)) })
+            }
+        }
+
+        impl Vector for $vector {
+            type Element = $t;
+            type Simd = Avx2;
+            type Mask = $mask;
+            const LANES: usize = $lanes;
+
+            #[inline(always)]
+            fn splat(_: Avx2, value: $t) -> Self {
+                // SAFETY: the token proves the instruction set.
+                Self(unsafe { $set1(value) })
+            }
+            #[inline(always)]
+            unsafe fn load(_: Avx2, source: *const $t) -> Self {
+                // SAFETY: the caller vouches for the memory, the token for the instruction set.
+                Self(unsafe { $loadu(source) })
+            }
+            #[inline(always)]
+            unsafe fn store(self, target: *mut $t) {
+                // SAFETY: the caller vouches for the memory, `self` for the instruction set.
+                unsafe { $storeu(target, self.0) }
+            }
+            #[inline(always)]
+            unsafe fn load_partial(_: Avx2, source: *const $t, count: usize) -> Self {
+                // SAFETY: as `load`; lanes that are masked off are not touched.
+                Self(unsafe { $maskload(source, $lane_mask(count)) })
+            }
+            #[inline(always)]
+            unsafe fn store_partial(self, target: *mut $t, count: usize) {
+                // SAFETY: as `store`; lanes that are masked off are not touched.
+                unsafe { $maskstore(target, $lane_mask(count), self.0) }
+            }
+            #[inline(always)]
+            fn mul_add(self, factor: Self, addend: Self) -> Self {
+                // SAFETY: a vector exists only where its instruction set does; so below.
+                Self(unsafe { $fmadd(self.0, factor.0, addend.0) })
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                // SAFETY: as above.
+                Self(unsafe { $sqrt(self.0) })
+            }
+            #[inline(always)]
+            fn abs(self) -> Self {
+                // SAFETY: as above.
+                Self(unsafe { $andnot($set1($sign), self.0) })
+            }
+            #[inline(always)]
+            fn lt(self, other: Self) -> $mask {
+                // SAFETY: as above.
+                $mask(unsafe { $cmp::<_CMP_LT_OQ>(self.0, other.0) })
+            }
+            #[inline(always)]
+            fn le(self, other: Self) -> $mask {
+                // SAFETY: as above.
+                $mask(unsafe { $cmp::<_CMP_LE_OQ>(self.0, other.0) })
+            }
+            #[inline(always)]
+            fn eq(self, other: Self) -> $mask {
+                // SAFETY: as above.
+                $mask(unsafe { $cmp::<_CMP_EQ_OQ>(self.0, other.0) })
+            }
+            #[inline(always)]
+            fn select(mask: $mask, if_true: Self, if_false: Self) -> Self {
+                // SAFETY: as above.
+                Self(unsafe { $blendv(if_false.0, if_true.0, mask.0) })
+            }
+            #[inline(always)]
+            fn mask_from_bits(_: Avx2, bits: u32) -> $mask {
+                // SAFETY: the token proves the instruction set.
+                unsafe {
+                    let positions = $bit_positions;
+                    let lanes = _mm256_and_si256($int_set1(bits as _), positions);
+                    $mask($from_int($int_cmpeq(lanes, positions)))
+                }
+            }
+            #[inline(always)]
+            fn bit_and(self, other: Self) -> Self {
+                // SAFETY: a vector exists only where its instruction set does; so below.
+                Self(unsafe { $and(self.0, other.0) })
+            }
+            #[inline(always)]
+            fn bit_or(self, other: Self) -> Self {
+                // SAFETY: as above.
+                Self(unsafe { $or(self.0, other.0) })
+            }
+            #[inline(always)]
+            fn bit_xor(self, other: Self) -> Self {
+                // SAFETY: as above.
+                Self(unsafe { $xor(self.0, other.0) })
+            }
+            #[inline(always)]
+            fn bit_add(self, other: Self) -> Self {
+                // SAFETY: as above.
+                Self(unsafe { $from_int($int_add($to_int(self.0), $to_int(other.0))) })
+            }
+            #[inline(always)]
+            fn bit_sub(self, other: Self) -> Self {
+                // SAFETY: as above.
+                Self(unsafe { $from_int($int_sub($to_int(self.0), $to_int(other.0))) })
+            }
+            #[inline(always)]
+            fn bit_shl<const N: u32>(self) -> Self {
+                // SAFETY: as above.
+                Self(unsafe { $from_int($sll($to_int(self.0), _mm_cvtsi32_si128(N as i32))) })
+            }
+            #[inline(always)]
+            fn bit_shr<const N: u32>(self) -> Self {
+                // SAFETY: as above.
+                Self(unsafe { $from_int($srl($to_int(self.0), _mm_cvtsi32_si128(N as i32))) })
+            }
+            #[inline(always)]
+            unsafe fn transpose(_: Avx2, source: *const $t, source_stride: usize, target: *mut $t, target_stride: usize) {
+                // SAFETY: the caller vouches for the block, the token for the instruction set.
+                unsafe { Self::transpose_block(source, source_stride, target, target_stride) }
+            }
+        }
+    };
+}
+
+operator!(F32x8, Add, add, _mm256_add_ps);
+operator!(F32x8, Sub, sub, _mm256_sub_ps);
+operator!(F32x8, Mul, mul, _mm256_mul_ps);
+operator!(F32x8, Div, div, _mm256_div_ps);
+vector!(
+    F32x8, Mask32x8, f32, 8, -0.0f32, lane_mask_32,
+    _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_maskload_ps, _mm256_maskstore_ps, _mm256_fmadd_ps,
+    _mm256_sqrt_ps, _mm256_cmp_ps, _mm256_blendv_ps, _mm256_and_ps, _mm256_andnot_ps, _mm256_or_ps, _mm256_xor_ps,
+    _mm256_castps_si256, _mm256_castsi256_ps, _mm256_add_epi32, _mm256_sub_epi32, _mm256_set1_epi32,
+    _mm256_cmpeq_epi32, _mm256_sll_epi32, _mm256_srl_epi32, _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128)
+);
+
+operator!(F64x4, Add, add, _mm256_add_pd);
+operator!(F64x4, Sub, sub, _mm256_sub_pd);
+operator!(F64x4, Mul, mul, _mm256_mul_pd);
+operator!(F64x4, Div, div, _mm256_div_pd);
+vector!(
+    F64x4, Mask64x4, f64, 4, -0.0f64, lane_mask_64,
+    _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_maskload_pd, _mm256_maskstore_pd, _mm256_fmadd_pd,
+    _mm256_sqrt_pd, _mm256_cmp_pd, _mm256_blendv_pd, _mm256_and_pd, _mm256_andnot_pd, _mm256_or_pd, _mm256_xor_pd,
+    _mm256_castpd_si256, _mm256_castsi256_pd, _mm256_add_epi64, _mm256_sub_epi64, _mm256_set1_epi64x,
+    _mm256_cmpeq_epi64, _mm256_sll_epi64, _mm256_srl_epi64, _mm256_setr_epi64x(1, 2, 4, 8)
+);
+
+impl F32x8 {
+    /// Halves of two rows are joined on loading; then pairs and quads are interleaved within halves.
+    ///
+    /// # Safety
+    /// As [`Vector::transpose`], on a machine with AVX2.
+    #[inline(always)]
+    unsafe fn transpose_block(source: *const f32, source_stride: usize, target: *mut f32, target_stride: usize) {
+        // SAFETY: all accesses are to the 8 rows of 8 elements that the caller vouches for.
+        unsafe {
+            let row = |r: usize, half: usize| {
+                let low = _mm_loadu_ps(source.add(r * source_stride + 4 * half));
+                let high = _mm_loadu_ps(source.add((r + 4) * source_stride + 4 * half));
+                _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(low), high)
+            };
+            for half in 0..2 {
+                let (a, b, c, d) = (row(0, half), row(1, half), row(2, half), row(3, half));
+                let ab_low = _mm256_unpacklo_ps(a, b);
+                let ab_high = _mm256_unpackhi_ps(a, b);
+                let cd_low = _mm256_unpacklo_ps(c, d);
+                let cd_high = _mm256_unpackhi_ps(c, d);
+                let put = |column: usize, value: __m256| {
+                    _mm256_storeu_ps(target.add((4 * half + column) * target_stride), value);
+                };
+                put(0, _mm256_shuffle_ps::<0x44>(ab_low, cd_low));
+                put(1, _mm256_shuffle_ps::<0xee>(ab_low, cd_low));
+                put(2, _mm256_shuffle_ps::<0x44>(ab_high, cd_high));
+                put(3, _mm256_shuffle_ps::<0xee>(ab_high, cd_high));
+            }
+        }
+    }
+}
+
+impl F64x4 {
+    /// # Safety
+    /// As [`Vector::transpose`], on a machine with AVX2.
+    #[inline(always)]
+    unsafe fn transpose_block(source: *const f64, source_stride: usize, target: *mut f64, target_stride: usize) {
+        // SAFETY: all accesses are to the 4 rows of 4 elements that the caller vouches for.
+        unsafe {
+            for half in 0..2 {
+                let row = |r: usize| {
+                    let low = _mm_loadu_pd(source.add(r * source_stride + 2 * half));
+                    let high = _mm_loadu_pd(source.add((r + 2) * source_stride + 2 * half));
+                    _mm256_insertf128_pd::<1>(_mm256_castpd128_pd256(low), high)
+                };
+                let (a, b) = (row(0), row(1));
+                _mm256_storeu_pd(target.add(2 * half * target_stride), _mm256_unpacklo_pd(a, b));
+                _mm256_storeu_pd(target.add((2 * half + 1) * target_stride), _mm256_unpackhi_pd(a, b));
+            }
+        }
+    }
+}
