@@ -96,8 +96,22 @@ macro_rules! mask {
         }
     };
 }
-mask!(Mask32x8, _mm256_and_ps, _mm256_or_ps, _mm256_xor_ps, _mm256_castsi256_ps, _mm256_movemask_ps);
-mask!(Mask64x4, _mm256_and_pd, _mm256_or_pd, _mm256_xor_pd, _mm256_castsi256_pd, _mm256_movemask_pd);
+mask!(
+    Mask32x8,
+    _mm256_and_ps,
+    _mm256_or_ps,
+    _mm256_xor_ps,
+    _mm256_castsi256_ps,
+    _mm256_movemask_ps
+);
+mask!(
+    Mask64x4,
+    _mm256_and_pd,
+    _mm256_or_pd,
+    _mm256_xor_pd,
+    _mm256_castsi256_pd,
+    _mm256_movemask_pd
+);
 
 macro_rules! vector {
     (
@@ -226,7 +240,13 @@ macro_rules! vector {
                 Self(unsafe { $from_int($srl($to_int(self.0), _mm_cvtsi32_si128(N as i32))) })
             }
             #[inline(always)]
-            unsafe fn transpose(_: Avx2, source: *const $t, source_stride: usize, target: *mut $t, target_stride: usize) {
+            unsafe fn transpose(
+                _: Avx2,
+                source: *const $t,
+                source_stride: usize,
+                target: *mut $t,
+                target_stride: usize,
+            ) {
                 // SAFETY: the caller vouches for the block, the token for the instruction set.
                 unsafe { Self::transpose_block(source, source_stride, target, target_stride) }
             }
@@ -239,11 +259,34 @@ operator!(F32x8, Sub, sub, _mm256_sub_ps);
 operator!(F32x8, Mul, mul, _mm256_mul_ps);
 operator!(F32x8, Div, div, _mm256_div_ps);
 vector!(
-    F32x8, Mask32x8, f32, 8, -0.0f32, lane_mask_32,
-    _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_maskload_ps, _mm256_maskstore_ps, _mm256_fmadd_ps,
-    _mm256_sqrt_ps, _mm256_cmp_ps, _mm256_blendv_ps, _mm256_and_ps, _mm256_andnot_ps, _mm256_or_ps, _mm256_xor_ps,
-    _mm256_castps_si256, _mm256_castsi256_ps, _mm256_add_epi32, _mm256_sub_epi32, _mm256_set1_epi32,
-    _mm256_cmpeq_epi32, _mm256_sll_epi32, _mm256_srl_epi32, _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128)
+    F32x8,
+    Mask32x8,
+    f32,
+    8,
+    -0.0f32,
+    lane_mask_32,
+    _mm256_set1_ps,
+    _mm256_loadu_ps,
+    _mm256_storeu_ps,
+    _mm256_maskload_ps,
+    _mm256_maskstore_ps,
+    _mm256_fmadd_ps,
+    _mm256_sqrt_ps,
+    _mm256_cmp_ps,
+    _mm256_blendv_ps,
+    _mm256_and_ps,
+    _mm256_andnot_ps,
+    _mm256_or_ps,
+    _mm256_xor_ps,
+    _mm256_castps_si256,
+    _mm256_castsi256_ps,
+    _mm256_add_epi32,
+    _mm256_sub_epi32,
+    _mm256_set1_epi32,
+    _mm256_cmpeq_epi32,
+    _mm256_sll_epi32,
+    _mm256_srl_epi32,
+    _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128)
 );
 
 operator!(F64x4, Add, add, _mm256_add_pd);
@@ -251,11 +294,34 @@ operator!(F64x4, Sub, sub, _mm256_sub_pd);
 operator!(F64x4, Mul, mul, _mm256_mul_pd);
 operator!(F64x4, Div, div, _mm256_div_pd);
 vector!(
-    F64x4, Mask64x4, f64, 4, -0.0f64, lane_mask_64,
-    _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_maskload_pd, _mm256_maskstore_pd, _mm256_fmadd_pd,
-    _mm256_sqrt_pd, _mm256_cmp_pd, _mm256_blendv_pd, _mm256_and_pd, _mm256_andnot_pd, _mm256_or_pd, _mm256_xor_pd,
-    _mm256_castpd_si256, _mm256_castsi256_pd, _mm256_add_epi64, _mm256_sub_epi64, _mm256_set1_epi64x,
-    _mm256_cmpeq_epi64, _mm256_sll_epi64, _mm256_srl_epi64, _mm256_setr_epi64x(1, 2, 4, 8)
+    F64x4,
+    Mask64x4,
+    f64,
+    4,
+    -0.0f64,
+    lane_mask_64,
+    _mm256_set1_pd,
+    _mm256_loadu_pd,
+    _mm256_storeu_pd,
+    _mm256_maskload_pd,
+    _mm256_maskstore_pd,
+    _mm256_fmadd_pd,
+    _mm256_sqrt_pd,
+    _mm256_cmp_pd,
+    _mm256_blendv_pd,
+    _mm256_and_pd,
+    _mm256_andnot_pd,
+    _mm256_or_pd,
+    _mm256_xor_pd,
+    _mm256_castpd_si256,
+    _mm256_castsi256_pd,
+    _mm256_add_epi64,
+    _mm256_sub_epi64,
+    _mm256_set1_epi64x,
+    _mm256_cmpeq_epi64,
+    _mm256_sll_epi64,
+    _mm256_srl_epi64,
+    _mm256_setr_epi64x(1, 2, 4, 8)
 );
 
 impl F32x8 {
@@ -264,7 +330,12 @@ impl F32x8 {
     /// # Safety
     /// As [`Vector::transpose`], on a machine with AVX2.
     #[inline(always)]
-    unsafe fn transpose_block(source: *const f32, source_stride: usize, target: *mut f32, target_stride: usize) {
+    unsafe fn transpose_block(
+        source: *const f32,
+        source_stride: usize,
+        target: *mut f32,
+        target_stride: usize,
+    ) {
         // SAFETY: all accesses are to the 8 rows of 8 elements that the caller vouches for.
         unsafe {
             let row = |r: usize, half: usize| {
@@ -294,7 +365,12 @@ impl F64x4 {
     /// # Safety
     /// As [`Vector::transpose`], on a machine with AVX2.
     #[inline(always)]
-    unsafe fn transpose_block(source: *const f64, source_stride: usize, target: *mut f64, target_stride: usize) {
+    unsafe fn transpose_block(
+        source: *const f64,
+        source_stride: usize,
+        target: *mut f64,
+        target_stride: usize,
+    ) {
         // SAFETY: all accesses are to the 4 rows of 4 elements that the caller vouches for.
         unsafe {
             for half in 0..2 {
@@ -304,8 +380,14 @@ impl F64x4 {
                     _mm256_insertf128_pd::<1>(_mm256_castpd128_pd256(low), high)
                 };
                 let (a, b) = (row(0), row(1));
-                _mm256_storeu_pd(target.add(2 * half * target_stride), _mm256_unpacklo_pd(a, b));
-                _mm256_storeu_pd(target.add((2 * half + 1) * target_stride), _mm256_unpackhi_pd(a, b));
+                _mm256_storeu_pd(
+                    target.add(2 * half * target_stride),
+                    _mm256_unpacklo_pd(a, b),
+                );
+                _mm256_storeu_pd(
+                    target.add((2 * half + 1) * target_stride),
+                    _mm256_unpackhi_pd(a, b),
+                );
             }
         }
     }

@@ -221,7 +221,13 @@ macro_rules! vector {
                 Self(unsafe { $from_int($srl($to_int(self.0), _mm_cvtsi32_si128(N as i32))) })
             }
             #[inline(always)]
-            unsafe fn transpose(_: Avx512, source: *const $t, source_stride: usize, target: *mut $t, target_stride: usize) {
+            unsafe fn transpose(
+                _: Avx512,
+                source: *const $t,
+                source_stride: usize,
+                target: *mut $t,
+                target_stride: usize,
+            ) {
                 // SAFETY: the caller vouches for the block, the token for the instruction set.
                 unsafe { Self::transpose_block(source, source_stride, target, target_stride) }
             }
@@ -241,10 +247,29 @@ operator!(F32x16, Sub, sub, _mm512_sub_ps);
 operator!(F32x16, Mul, mul, _mm512_mul_ps);
 operator!(F32x16, Div, div, _mm512_div_ps);
 vector!(
-    F32x16, __mmask16, f32, 16, -0.0f32,
-    _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_maskz_loadu_ps, _mm512_mask_storeu_ps, _mm512_fmadd_ps,
-    _mm512_sqrt_ps, _mm512_cmp_ps_mask, _mm512_mask_blend_ps, _mm512_and_ps, _mm512_andnot_ps, _mm512_or_ps,
-    _mm512_xor_ps, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_add_epi32, _mm512_sub_epi32, _mm512_sll_epi32,
+    F32x16,
+    __mmask16,
+    f32,
+    16,
+    -0.0f32,
+    _mm512_set1_ps,
+    _mm512_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_maskz_loadu_ps,
+    _mm512_mask_storeu_ps,
+    _mm512_fmadd_ps,
+    _mm512_sqrt_ps,
+    _mm512_cmp_ps_mask,
+    _mm512_mask_blend_ps,
+    _mm512_and_ps,
+    _mm512_andnot_ps,
+    _mm512_or_ps,
+    _mm512_xor_ps,
+    _mm512_castps_si512,
+    _mm512_castsi512_ps,
+    _mm512_add_epi32,
+    _mm512_sub_epi32,
+    _mm512_sll_epi32,
     _mm512_srl_epi32
 );
 
@@ -253,10 +278,29 @@ operator!(F64x8, Sub, sub, _mm512_sub_pd);
 operator!(F64x8, Mul, mul, _mm512_mul_pd);
 operator!(F64x8, Div, div, _mm512_div_pd);
 vector!(
-    F64x8, __mmask8, f64, 8, -0.0f64,
-    _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_maskz_loadu_pd, _mm512_mask_storeu_pd, _mm512_fmadd_pd,
-    _mm512_sqrt_pd, _mm512_cmp_pd_mask, _mm512_mask_blend_pd, _mm512_and_pd, _mm512_andnot_pd, _mm512_or_pd,
-    _mm512_xor_pd, _mm512_castpd_si512, _mm512_castsi512_pd, _mm512_add_epi64, _mm512_sub_epi64, _mm512_sll_epi64,
+    F64x8,
+    __mmask8,
+    f64,
+    8,
+    -0.0f64,
+    _mm512_set1_pd,
+    _mm512_loadu_pd,
+    _mm512_storeu_pd,
+    _mm512_maskz_loadu_pd,
+    _mm512_mask_storeu_pd,
+    _mm512_fmadd_pd,
+    _mm512_sqrt_pd,
+    _mm512_cmp_pd_mask,
+    _mm512_mask_blend_pd,
+    _mm512_and_pd,
+    _mm512_andnot_pd,
+    _mm512_or_pd,
+    _mm512_xor_pd,
+    _mm512_castpd_si512,
+    _mm512_castsi512_pd,
+    _mm512_add_epi64,
+    _mm512_sub_epi64,
+    _mm512_sll_epi64,
     _mm512_srl_epi64
 );
 
@@ -266,12 +310,19 @@ impl F32x16 {
     /// # Safety
     /// As [`Vector::transpose`], on a machine with AVX-512.
     #[inline(always)]
-    unsafe fn transpose_block(source: *const f32, source_stride: usize, target: *mut f32, target_stride: usize) {
+    unsafe fn transpose_block(
+        source: *const f32,
+        source_stride: usize,
+        target: *mut f32,
+        target_stride: usize,
+    ) {
         // SAFETY: all accesses are to the 16 rows of 16 elements that the caller vouches for.
         unsafe {
             for quarter in 0..4 {
                 let row = |r: usize| {
-                    let part = |step: usize| _mm_loadu_ps(source.add((r + step) * source_stride + 4 * quarter));
+                    let part = |step: usize| {
+                        _mm_loadu_ps(source.add((r + step) * source_stride + 4 * quarter))
+                    };
                     let joined = _mm512_castps128_ps512(part(0));
                     let joined = _mm512_insertf32x4::<1>(joined, part(4));
                     let joined = _mm512_insertf32x4::<2>(joined, part(8));
@@ -298,20 +349,33 @@ impl F64x8 {
     /// # Safety
     /// As [`Vector::transpose`], on a machine with AVX-512.
     #[inline(always)]
-    unsafe fn transpose_block(source: *const f64, source_stride: usize, target: *mut f64, target_stride: usize) {
+    unsafe fn transpose_block(
+        source: *const f64,
+        source_stride: usize,
+        target: *mut f64,
+        target_stride: usize,
+    ) {
         // SAFETY: all accesses are to the 8 rows of 8 elements that the caller vouches for.
         unsafe {
             for quarter in 0..4 {
                 let row = |r: usize| {
-                    let part = |step: usize| _mm_loadu_pd(source.add((r + step) * source_stride + 2 * quarter));
+                    let part = |step: usize| {
+                        _mm_loadu_pd(source.add((r + step) * source_stride + 2 * quarter))
+                    };
                     let joined = _mm512_castpd128_pd512(part(0));
                     let joined = _mm512_insertf64x2::<1>(joined, part(2));
                     let joined = _mm512_insertf64x2::<2>(joined, part(4));
                     _mm512_insertf64x2::<3>(joined, part(6))
                 };
                 let (a, b) = (row(0), row(1));
-                _mm512_storeu_pd(target.add(2 * quarter * target_stride), _mm512_unpacklo_pd(a, b));
-                _mm512_storeu_pd(target.add((2 * quarter + 1) * target_stride), _mm512_unpackhi_pd(a, b));
+                _mm512_storeu_pd(
+                    target.add(2 * quarter * target_stride),
+                    _mm512_unpacklo_pd(a, b),
+                );
+                _mm512_storeu_pd(
+                    target.add((2 * quarter + 1) * target_stride),
+                    _mm512_unpackhi_pd(a, b),
+                );
             }
         }
     }

@@ -5,7 +5,10 @@
 /// Other code in the process may have told the processor to flush subnormals to zero; results must not depend on it.
 #[must_use]
 pub struct FloatControl {
-    #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), allow(dead_code))]
+    #[cfg_attr(
+        not(any(target_arch = "x86_64", target_arch = "aarch64")),
+        allow(dead_code)
+    )]
     saved: u64,
 }
 

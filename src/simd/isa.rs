@@ -105,7 +105,9 @@ impl FromStr for Isa {
         let names: Vec<_> = available.iter().map(|isa| isa.name()).collect();
         let names = names.join(", ");
         Err(if NAMES.contains(&name) {
-            format!("the instruction set {name:?} is not available on this machine; it has: {names}")
+            format!(
+                "the instruction set {name:?} is not available on this machine; it has: {names}"
+            )
         } else {
             format!("unknown instruction set {name:?}; this machine has: {names}")
         })

@@ -78,7 +78,11 @@ impl Scalar for f32 {
         let inexact = u64::from(error > 0.0 || error < 0.0);
         let away = (error > 0.0) == (sum > 0.0);
         let even = inexact & !bits & 1;
-        let odd = if away { bits.wrapping_add(even) } else { bits.wrapping_sub(even) };
+        let odd = if away {
+            bits.wrapping_add(even)
+        } else {
+            bits.wrapping_sub(even)
+        };
         f64::from_bits(odd) as f32
     }
     #[inline(always)]
@@ -175,7 +179,13 @@ macro_rules! lanes {
             #[inline(always)]
             unsafe fn load_partial(_: Self::Simd, source: *const $t, count: usize) -> Self {
                 // SAFETY: only the first `count` elements are read, for which the caller vouches.
-                Self(from_fn(|i| if i < count { unsafe { source.add(i).read() } } else { 0.0 }))
+                Self(from_fn(|i| {
+                    if i < count {
+                        unsafe { source.add(i).read() }
+                    } else {
+                        0.0
+                    }
+                }))
             }
             #[inline(always)]
             unsafe fn store_partial(self, target: *mut $t, count: usize) {
@@ -210,7 +220,13 @@ macro_rules! lanes {
             }
             #[inline(always)]
             fn select(mask: Self::Mask, if_true: Self, if_false: Self) -> Self {
-                Self(from_fn(|i| if mask.0[i] { if_true.0[i] } else { if_false.0[i] }))
+                Self(from_fn(|i| {
+                    if mask.0[i] {
+                        if_true.0[i]
+                    } else {
+                        if_false.0[i]
+                    }
+                }))
             }
             #[inline(always)]
             fn mask_from_bits(_: Self::Simd, bits: u32) -> Self::Mask {
@@ -256,7 +272,8 @@ macro_rules! lanes {
                     for column in 0..$lanes {
                         // SAFETY: the caller vouches for LANES rows of LANES elements on both sides.
                         unsafe {
-                            *target.add(column * target_stride + row) = *source.add(row * source_stride + column);
+                            *target.add(column * target_stride + row) =
+                                *source.add(row * source_stride + column);
                         }
                     }
                 }

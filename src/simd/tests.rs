@@ -5,14 +5,41 @@ use super::{Element, Isa, Kernel, Mask, Simd, Vector};
 /// Values that find the edges: zeros, subnormals, ties, large, infinite, NaN, and some in between.
 fn values<T: Element>() -> Vec<T> {
     let edges = [
-        0.0, -0.0, 1.0, -1.0, 0.5, 1.5, 3.0, -7.25, 1e-3, 1.1, 1e-30, -1e-39, 1.4e-45, 3e-310, 1e30, 3.4e38, -3.4e38, 1e300,
-        f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 8_388_609.0, 16_777_217.0, 0.1, 1.0 + 1.2e-7, 1.0 - 6e-8,
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        0.5,
+        1.5,
+        3.0,
+        -7.25,
+        1e-3,
+        1.1,
+        1e-30,
+        -1e-39,
+        1.4e-45,
+        3e-310,
+        1e30,
+        3.4e38,
+        -3.4e38,
+        1e300,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::NAN,
+        8_388_609.0,
+        16_777_217.0,
+        0.1,
+        1.0 + 1.2e-7,
+        1.0 - 6e-8,
     ];
     let mut state = 1u64;
     let mut all: Vec<T> = edges.iter().map(|&v| T::from_f64(v)).collect();
     while all.len() < 96 {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        let value = ((state >> 11) as f64 / (1u64 << 53) as f64 - 0.5) * 2f64.powi((state >> 4) as i32 % 40 - 20);
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        let value = ((state >> 11) as f64 / (1u64 << 53) as f64 - 0.5)
+            * 2f64.powi((state >> 4) as i32 % 40 - 20);
         all.push(T::from_f64(value));
     }
     all
@@ -48,7 +75,15 @@ where
                     let mut out = vec![T::ZERO; lanes];
                     got.store_slice(&mut out);
                     for l in 0..lanes {
-                        assert!(same(out[l], want(l)), "{name}({}, {}, {}) = {} not {}", a[l], b[l], c[l], out[l], want(l));
+                        assert!(
+                            same(out[l], want(l)),
+                            "{name}({}, {}, {}) = {} not {}",
+                            a[l],
+                            b[l],
+                            c[l],
+                            out[l],
+                            want(l)
+                        );
                     }
                 };
                 check("add", va + vb, &|l| a[l] + b[l]);
@@ -56,39 +91,89 @@ where
                 check("mul", va * vb, &|l| a[l] * b[l]);
                 check("div", va / vb, &|l| a[l] / b[l]);
                 check("neg", -va, &|l| -a[l]);
-                check("mul_add", va.mul_add(vb, vc), &|l| a[l].reference_fma(b[l], c[l]));
+                check("mul_add", va.mul_add(vb, vc), &|l| {
+                    a[l].reference_fma(b[l], c[l])
+                });
                 check("sqrt", va.sqrt(), &|l| a[l].reference_sqrt());
                 check("abs", va.abs(), &|l| a[l].reference_abs());
-                check("select", T::Vector::<S>::select(va.lt(vb), va, vc), &|l| if a[l] < b[l] { a[l] } else { c[l] });
-                check("select le", T::Vector::<S>::select(va.le(vb), va, vc), &|l| if a[l] <= b[l] { a[l] } else { c[l] });
-                check("select eq", T::Vector::<S>::select(va.eq(vb), va, vc), &|l| if a[l] == b[l] { a[l] } else { c[l] });
-                check("select nan", T::Vector::<S>::select(va.is_nan(), vb, vc), &|l| if a[l] != a[l] { b[l] } else { c[l] });
-                check("and", va.bit_and(vb), &|l| a[l].reference_bits(b[l], |x, y| x & y));
-                check("or", va.bit_or(vb), &|l| a[l].reference_bits(b[l], |x, y| x | y));
-                check("xor", va.bit_xor(vb), &|l| a[l].reference_bits(b[l], |x, y| x ^ y));
-                check("bit_add", va.bit_add(vb), &|l| a[l].reference_bits(b[l], u64::wrapping_add));
-                check("bit_sub", va.bit_sub(vb), &|l| a[l].reference_bits(b[l], u64::wrapping_sub));
-                check("shl", va.bit_shl::<5>(), &|l| a[l].reference_bits(b[l], |x, _| x << 5));
-                check("shr", va.bit_shr::<5>(), &|l| a[l].reference_bits(b[l], |x, _| x >> 5));
+                check("select", T::Vector::<S>::select(va.lt(vb), va, vc), &|l| {
+                    if a[l] < b[l] { a[l] } else { c[l] }
+                });
+                check(
+                    "select le",
+                    T::Vector::<S>::select(va.le(vb), va, vc),
+                    &|l| if a[l] <= b[l] { a[l] } else { c[l] },
+                );
+                check(
+                    "select eq",
+                    T::Vector::<S>::select(va.eq(vb), va, vc),
+                    &|l| if a[l] == b[l] { a[l] } else { c[l] },
+                );
+                check(
+                    "select nan",
+                    T::Vector::<S>::select(va.is_nan(), vb, vc),
+                    &|l| if a[l] != a[l] { b[l] } else { c[l] },
+                );
+                check("and", va.bit_and(vb), &|l| {
+                    a[l].reference_bits(b[l], |x, y| x & y)
+                });
+                check("or", va.bit_or(vb), &|l| {
+                    a[l].reference_bits(b[l], |x, y| x | y)
+                });
+                check("xor", va.bit_xor(vb), &|l| {
+                    a[l].reference_bits(b[l], |x, y| x ^ y)
+                });
+                check("bit_add", va.bit_add(vb), &|l| {
+                    a[l].reference_bits(b[l], u64::wrapping_add)
+                });
+                check("bit_sub", va.bit_sub(vb), &|l| {
+                    a[l].reference_bits(b[l], u64::wrapping_sub)
+                });
+                check("shl", va.bit_shl::<5>(), &|l| {
+                    a[l].reference_bits(b[l], |x, _| x << 5)
+                });
+                check("shr", va.bit_shr::<5>(), &|l| {
+                    a[l].reference_bits(b[l], |x, _| x >> 5)
+                });
                 let bits = va.lt(vb).to_bits();
-                assert_eq!(bits, (0..lanes).fold(0, |bits, l| bits | u32::from(a[l] < b[l]) << l));
-                assert_eq!((!T::Vector::<S>::mask_from_bits(simd, bits)).to_bits(), !bits & ((1u64 << lanes) - 1) as u32);
+                assert_eq!(
+                    bits,
+                    (0..lanes).fold(0, |bits, l| bits | u32::from(a[l] < b[l]) << l)
+                );
+                assert_eq!(
+                    (!T::Vector::<S>::mask_from_bits(simd, bits)).to_bits(),
+                    !bits & ((1u64 << lanes) - 1) as u32
+                );
                 for count in 0..=lanes {
                     let tail = T::Vector::<S>::load_tail(simd, &a[..count]);
                     let mut out = vec![T::ONE; lanes];
                     tail.store_slice(&mut out);
-                    assert!((0..lanes).all(|l| same(out[l], if l < count { a[l] } else { T::ZERO })));
+                    assert!(
+                        (0..lanes).all(|l| same(out[l], if l < count { a[l] } else { T::ZERO }))
+                    );
                     let mut out = vec![T::ONE; lanes];
                     va.store_tail(&mut out[..count]);
-                    assert!((0..lanes).all(|l| same(out[l], if l < count { a[l] } else { T::ONE })));
+                    assert!(
+                        (0..lanes).all(|l| same(out[l], if l < count { a[l] } else { T::ONE }))
+                    );
                 }
             }
         }
         let (rows, stride_in, stride_out) = (lanes, lanes + 3, lanes + 1);
-        let source: Vec<T> = (0..rows * stride_in).map(|i| T::from_f64(i as f64)).collect();
+        let source: Vec<T> = (0..rows * stride_in)
+            .map(|i| T::from_f64(i as f64))
+            .collect();
         let mut target = vec![T::ZERO; rows * stride_out];
         // SAFETY: both hold LANES rows of LANES elements at their strides.
-        unsafe { T::Vector::<S>::transpose(simd, source.as_ptr(), stride_in, target.as_mut_ptr(), stride_out) };
+        unsafe {
+            T::Vector::<S>::transpose(
+                simd,
+                source.as_ptr(),
+                stride_in,
+                target.as_mut_ptr(),
+                stride_out,
+            )
+        };
         for r in 0..lanes {
             for c in 0..lanes {
                 assert_eq!(target[c * stride_out + r], source[r * stride_in + c]);
@@ -144,14 +229,18 @@ fn portable_fma_of_random_bit_patterns_is_exact() {
             let mut done = 0;
             while done < 8 {
                 let load = |at: usize| S::F32::load_slice(simd, &self.0[at + done..]);
-                load(0).mul_add(load(8), load(16)).store_slice(&mut self.1[done..]);
+                load(0)
+                    .mul_add(load(8), load(16))
+                    .store_slice(&mut self.1[done..]);
                 done += S::F32::LANES;
             }
         }
     }
     let mut state = 9u64;
     let mut next = || {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
         (state >> 32) as u32
     };
     for round in 0..200_000 {
@@ -166,7 +255,14 @@ fn portable_fma_of_random_bit_patterns_is_exact() {
         portable.run(Fma(&input, &mut out));
         for l in 0..8 {
             let want = input[l].mul_add(input[8 + l], input[16 + l]);
-            assert!(same(out[l], want), "{} * {} + {} = {} not {want}", input[l], input[8 + l], input[16 + l], out[l]);
+            assert!(
+                same(out[l], want),
+                "{} * {} + {} = {} not {want}",
+                input[l],
+                input[8 + l],
+                input[16 + l],
+                out[l]
+            );
         }
     }
 }
@@ -174,7 +270,21 @@ fn portable_fma_of_random_bit_patterns_is_exact() {
 #[test]
 fn names_are_parsed_and_refused_clearly() {
     assert_eq!("portable".parse::<Isa>().unwrap().name(), "portable");
-    assert!("sse9".parse::<Isa>().unwrap_err().contains("unknown instruction set \"sse9\""));
-    let missing = if cfg!(target_arch = "x86_64") { "neon" } else { "avx2" };
-    assert!(missing.parse::<Isa>().unwrap_err().contains("not available"));
+    assert!(
+        "sse9"
+            .parse::<Isa>()
+            .unwrap_err()
+            .contains("unknown instruction set \"sse9\"")
+    );
+    let missing = if cfg!(target_arch = "x86_64") {
+        "neon"
+    } else {
+        "avx2"
+    };
+    assert!(
+        missing
+            .parse::<Isa>()
+            .unwrap_err()
+            .contains("not available")
+    );
 }
