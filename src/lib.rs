@@ -1,3 +1,6 @@
 //! The core of nnrs: dense networks on CPUs. Nothing outside `python` knows Python.
 
+pub mod buffer;
+pub mod gemm;
+pub mod pool;
 pub mod simd;

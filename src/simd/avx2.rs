@@ -36,6 +36,17 @@ impl Simd for Avx2 {
         // SAFETY: `self` proves AVX2 and FMA.
         unsafe { compiled(self, kernel) }
     }
+
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        #[inline(never)]
+        #[target_feature(enable = "avx2,fma")]
+        fn compiled<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
+            kernel.run(simd)
+        }
+        // SAFETY: `self` proves AVX2 and FMA.
+        unsafe { compiled(self, kernel) }
+    }
 }
 
 #[derive(Clone, Copy)]

@@ -42,6 +42,17 @@ impl Simd for Avx512 {
         // SAFETY: `self` proves these features.
         unsafe { compiled(self, kernel) }
     }
+
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+        fn compiled<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
+            kernel.run(simd)
+        }
+        // SAFETY: `self` proves these features.
+        unsafe { compiled(self, kernel) }
+    }
 }
 
 #[derive(Clone, Copy)]

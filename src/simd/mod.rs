@@ -27,6 +27,7 @@ use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
 pub use control::FloatControl;
 pub use isa::Isa;
+pub use portable::AnyPortable;
 
 /// An instruction set that this machine has.
 pub trait Simd: Copy + Send + Sync + 'static {
@@ -41,6 +42,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     /// Runs a kernel in a function compiled for this instruction set.
     fn run<K: Kernel>(self, kernel: K) -> K::Output;
+
+    /// As [`Simd::run`], in a function that is never inlined.
+    fn call<K: Kernel>(self, kernel: K) -> K::Output;
 }
 
 /// A computation to be compiled for every instruction set.
