@@ -1,6 +1,7 @@
 //! The core of nnrs: dense networks on CPUs. Nothing outside `python` knows Python.
 
 pub mod buffer;
+pub mod error;
 pub mod gemm;
 pub mod pool;
 pub mod simd;

@@ -43,6 +43,11 @@ impl Member<'_> {
         }
     }
 
+    /// The same member, for the next of several passes.
+    pub fn again(&self) -> Self {
+        Self { ..*self }
+    }
+
     /// This member's contiguous part of `0..total`; the same at every call.
     #[inline(always)]
     pub fn share(&self, total: usize) -> Range<usize> {

@@ -87,7 +87,8 @@ impl<T: Element> Product<T> {
             Join::Interleaved => (1, PANEL / T::Vector::<S>::LANES),
             _ => (S::TILE_ROWS, tile_vectors::<S>(self.rows)),
         };
-        let width = vectors * T::Vector::<S>::LANES;
+        // Whole panels, so that what comes after a group finds its features' rows side by side.
+        let width = (vectors * T::Vector::<S>::LANES).max(PANEL);
         Grid {
             tiles: self.rows.div_ceil(tile_rows),
             groups: self.columns.div_ceil(width),
@@ -106,6 +107,33 @@ impl<T: Element> Product<T> {
     pub fn units<S: Simd>(&self) -> usize {
         let grid = self.grid::<S>();
         grid.tiles * grid.groups
+    }
+
+    /// The first units of a range that make one block: whole row tiles, or the part of one at the range's edge.
+    #[inline(always)]
+    pub fn block<S: Simd>(&self, units: Range<usize>) -> Range<usize> {
+        let groups = self.grid::<S>().groups;
+        let (group, left) = (units.start % groups, units.len());
+        let count = if group == 0 && left >= groups {
+            (left / groups).min(BLOCK_TILES) * groups
+        } else {
+            (groups - group).min(left)
+        };
+        units.start..units.start + count
+    }
+
+    /// The rows and columns of a block.
+    #[inline(always)]
+    pub fn rectangle<S: Simd>(&self, block: Range<usize>) -> (Range<usize>, Range<usize>) {
+        let grid = self.grid::<S>();
+        let tiles = block.start / grid.groups..block.end.div_ceil(grid.groups);
+        let groups = if tiles.len() == 1 {
+            block.start % grid.groups..(block.end - 1) % grid.groups + 1
+        } else {
+            0..grid.groups
+        };
+        let rows = self.tile_start(grid.tiles, tiles.start)..self.tile_start(grid.tiles, tiles.end);
+        (rows, groups.start * grid.width..self.columns.min(groups.end * grid.width))
     }
 
     /// Elements of the buffer that a thread needs to pack A.
@@ -136,36 +164,30 @@ impl<T: Element> Product<T> {
         if grid.tiles == 0 || grid.groups == 0 {
             return;
         }
-        let mut unit = units.start;
-        while unit < units.end {
-            let (tile, group) = (unit / grid.groups, unit % grid.groups);
-            let left = units.end - unit;
-            // LOOP 1: a block of whole tiles, or the part of one tile at a boundary between threads.
-            let (tiles, groups) = if group == 0 && left >= grid.groups {
-                ((left / grid.groups).min(BLOCK_TILES), 0..grid.groups)
-            } else {
-                (1, group..grid.groups.min(group + left))
-            };
-            unit += tiles * groups.len();
+        // LOOP 1: blocks.
+        let mut left = units;
+        while !left.is_empty() {
+            let block = self.block::<S>(left.clone());
+            left.start = block.end;
             // SAFETY: as the caller's.
-            unsafe { self.block(simd, &grid, tile..tile + tiles, groups, packed, &mut after) }
+            unsafe { self.run_block(simd, &grid, block, packed, &mut after) }
         }
     }
 
     /// # Safety
     /// As [`Product::run`].
     #[inline(always)]
-    unsafe fn block<S: Simd>(
+    unsafe fn run_block<S: Simd>(
         &self,
         simd: S,
         grid: &Grid,
-        tiles: Range<usize>,
-        groups: Range<usize>,
+        block: Range<usize>,
         packed: *mut T,
         after: &mut impl FnMut(Range<usize>, Range<usize>),
     ) {
-        let first_row = self.tile_start(grid.tiles, tiles.start);
-        let rows = first_row..self.tile_start(grid.tiles, tiles.end);
+        let tiles = block.start / grid.groups..block.end.div_ceil(grid.groups);
+        let (rows, columns) = self.rectangle::<S>(block);
+        let first_row = rows.start;
         let part = match self.join {
             Join::Chain => self.chain_part(grid.width),
             Join::Interleaved => self.k,
@@ -183,7 +205,6 @@ impl<T: Element> Product<T> {
                 }
             }
         }
-        let columns = groups.start * grid.width..self.columns.min(groups.end * grid.width);
         // LOOP 2: parts of k; once even when k is zero, so that C is written.
         let mut k = 0;
         loop {

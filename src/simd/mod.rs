@@ -25,6 +25,7 @@ mod tests;
 use std::fmt::{Debug, Display};
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
+use crate::buffer::Plain;
 pub use control::FloatControl;
 pub use isa::Isa;
 pub use portable::AnyPortable;
@@ -58,7 +59,7 @@ pub trait Kernel {
 
 /// float32 or float64.
 pub trait Element:
-    Copy
+    Plain
     + Send
     + Sync
     + Debug
