@@ -1,33 +1,23 @@
 //! exp and expm1: x = n·ln 2 + r with |r| ≤ ln(2)/2, eˣ = 2ⁿ·eʳ, eʳ = 1 + r + r²·p(r).
 
+use super::coefficients::{EXP_F32, EXP_F64};
 use super::{into_exponent, is_float32, polynomial, splat, splat_pattern};
 use crate::simd::Vector;
 
-const EXP_F32: [f64; 5] = [
-    0.4999999701976776,
-    0.16666539013385773,
-    0.041667744517326355,
-    0.008367056958377361,
-    0.0013838688610121608,
-];
-const EXP_F64: [f64; 10] = [
-    0.5000000000000006,
-    0.1666666666666559,
-    0.04166666666656537,
-    0.008333333333235847,
-    0.0013888888938858128,
-    0.0001984127154917935,
-    2.4801493451884424e-05,
-    2.7554636494176612e-06,
-    2.7631527555843923e-07,
-    2.6235196151393685e-08,
-];
+const LN2_HIGH: f64 = std::f64::consts::LN_2;
+/// ln 2 less its nearest float64.
+const LN2_LOW: f64 = 2.3190468138462996e-17;
 
-pub(super) const LOG2_E: f64 = std::f64::consts::LOG2_E;
-/// ln 2 in two parts of float32.
-pub(super) const LN2_F32: [f64; 2] = [0.693147182464599609375, -1.9046542121259336e-09];
-/// ln 2 in two parts of float64.
-pub(super) const LN2_F64: [f64; 2] = [std::f64::consts::LN_2, 2.3190468138462996e-17];
+/// ln 2 in two parts.
+#[inline(always)]
+pub(super) fn ln2<V: Vector>(simd: V::Simd) -> [V; 2] {
+    if is_float32::<V>() {
+        let high = f64::from(LN2_HIGH as f32);
+        [splat(simd, high), splat(simd, LN2_HIGH - high)]
+    } else {
+        [splat(simd, LN2_HIGH), splat(simd, LN2_LOW)]
+    }
+}
 
 /// Adding it rounds a small number to an integer, which then stands in the lowest bits, wrapping.
 #[inline(always)]
@@ -44,12 +34,12 @@ pub(super) fn rounder<V: Vector>() -> f64 {
 #[inline(always)]
 fn reduce<V: Vector>(simd: V::Simd, x: V, offset: f64) -> (V, V) {
     let rounder = splat::<V>(simd, rounder::<V>() + offset);
-    let [high, low] = if is_float32::<V>() { LN2_F32 } else { LN2_F64 };
-    let shifted = x.mul_add(splat(simd, LOG2_E), rounder);
+    let [high, low] = ln2::<V>(simd);
+    let shifted = x.mul_add(splat(simd, std::f64::consts::LOG2_E), rounder);
     let n = shifted - rounder;
     // The first step is exact: n·high and x are multiples of one power of two, and the difference is small.
-    let r = n.mul_add(splat(simd, -high), x);
-    let r = n.mul_add(splat(simd, -low), r);
+    let r = n.mul_add(-high, x);
+    let r = n.mul_add(-low, r);
     (shifted, r)
 }
 

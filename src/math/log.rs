@@ -1,30 +1,9 @@
 //! log and log1p: x = 2ᵏ·(1 + f) with √½ ≤ 1 + f < √2, log x = k·ln 2 + log(1 + f).
 
-use super::exp::{LN2_F32, LN2_F64};
+use super::coefficients::{LOG_F32, LOG_RATIO_F64};
+use super::exp::ln2;
 use super::{from_exponent, into_exponent, is_float32, polynomial, splat, splat_pattern};
 use crate::simd::Vector;
-
-/// log(1 + f) = f − f²/2 + f³·p(f).
-const LOG_F32: [f64; 8] = [
-    0.3333333134651184,
-    -0.2500082850456238,
-    0.20001262426376343,
-    -0.1662304699420929,
-    0.14200745522975922,
-    -0.13161635398864746,
-    0.12763048708438873,
-    -0.07626962661743164,
-];
-/// log((1 + s)/(1 − s)) = 2s + s³·p(s²).
-const LOG_F64: [f64; 7] = [
-    0.6666666666666735,
-    0.39999999999409114,
-    0.2857142874378909,
-    0.22222198413620395,
-    0.18183573393155927,
-    0.15313799714360127,
-    0.14798640012057204,
-];
 
 /// k + the exponent's bias, as an integer in the lowest bits, and 1 + f, of a positive normal number.
 #[inline(always)]
@@ -52,17 +31,18 @@ fn to_float<V: Vector>(simd: V::Simd, integer: V, offset: V) -> V {
 #[inline(always)]
 fn log_reduced<V: Vector>(simd: V::Simd, k: V, f: V) -> V {
     let half = splat::<V>(simd, 0.5);
+    let [ln2_high, ln2_low] = ln2::<V>(simd);
     if is_float32::<V>() {
-        let low = k * splat(simd, LN2_F32[1]);
+        let low = k * ln2_low;
         let low = (f * f).mul_add(polynomial(simd, f, LOG_F32).mul_add(f, -half), low);
-        k.mul_add(splat(simd, LN2_F32[0]), f + low)
+        k.mul_add(ln2_high, f + low)
     } else {
         let s = f / (f + splat(simd, 2.0));
         let z = s * s;
         let h = half * f * f;
-        let low = k.mul_add(splat(simd, LN2_F64[1]), -h);
-        let low = s.mul_add(z.mul_add(polynomial(simd, z, LOG_F64), h), low);
-        k.mul_add(splat(simd, LN2_F64[0]), f + low)
+        let low = k.mul_add(ln2_low, -h);
+        let low = s.mul_add(z.mul_add(polynomial(simd, z, LOG_RATIO_F64), h), low);
+        k.mul_add(ln2_high, f + low)
     }
 }
 

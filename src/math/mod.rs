@@ -24,8 +24,11 @@
 //! assert_eq!(values, [1.0, std::f32::consts::E, 0.0]);
 //! ```
 
+mod coefficients;
+mod erf;
 mod exp;
 mod log;
+mod tanh;
 #[cfg(test)]
 mod tests;
 
@@ -71,6 +74,23 @@ pub trait Math: Vector {
     #[inline(always)]
     fn log1p(self, simd: Self::Simd) -> Self {
         log::log1p(simd, self)
+    }
+
+    #[inline(always)]
+    fn tanh(self, simd: Self::Simd) -> Self {
+        tanh::tanh(simd, self)
+    }
+
+    /// 1/(1 + e⁻ˣ).
+    #[inline(always)]
+    fn sigmoid(self, simd: Self::Simd) -> Self {
+        tanh::sigmoid(simd, self)
+    }
+
+    /// 2/√π · ∫₀ˣ exp(−t²) dt.
+    #[inline(always)]
+    fn erf(self, simd: Self::Simd) -> Self {
+        erf::erf(simd, self)
     }
 }
 
