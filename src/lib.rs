@@ -3,5 +3,6 @@
 pub mod buffer;
 pub mod error;
 pub mod gemm;
+pub mod math;
 pub mod pool;
 pub mod simd;

@@ -9,7 +9,7 @@ use crate::buffer::Aligned;
 use crate::gemm::pack::{Scale, Source, blocks, pack_rows, panels_to_columns};
 use crate::gemm::{Epilogue, Join, Operand, PANEL, Product, Start, Target, chained, panel_stride};
 use crate::pool::{Member, Shared};
-use crate::random::DropoutKey;
+use crate::random::DropoutMask;
 use crate::simd::{Element, Simd, Vector};
 use crate::softmax;
 use std::ops::Range;

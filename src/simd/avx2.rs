@@ -128,6 +128,7 @@ macro_rules! vector {
     (
         $vector:ident, $mask:ident, $t:ty, $lanes:literal, $sign:expr, $lane_mask:ident,
         $set1:ident, $loadu:ident, $storeu:ident, $maskload:ident, $maskstore:ident, $fmadd:ident, $sqrt:ident,
+        $min:ident, $max:ident,
         $cmp:ident, $blendv:ident, $and:ident, $andnot:ident, $or:ident, $xor:ident, $to_int:ident, $from_int:ident,
         $int_add:ident, $int_sub:ident, $int_set1:ident, $int_cmpeq:ident, $sll:ident, $srl:ident, $bit_positions:expr
     ) => {
@@ -180,6 +181,16 @@ macro_rules! vector {
             fn sqrt(self) -> Self {
                 // SAFETY: as above.
                 Self(unsafe { $sqrt(self.0) })
+            }
+            #[inline(always)]
+            fn lesser(self, other: Self) -> Self {
+                // SAFETY: as above. The instruction returns its second operand where either is NaN or both are zero.
+                Self(unsafe { $min(self.0, other.0) })
+            }
+            #[inline(always)]
+            fn greater(self, other: Self) -> Self {
+                // SAFETY: as above. The instruction returns its second operand where either is NaN or both are zero.
+                Self(unsafe { $max(self.0, other.0) })
             }
             #[inline(always)]
             fn abs(self) -> Self {
@@ -283,6 +294,8 @@ vector!(
     _mm256_maskstore_ps,
     _mm256_fmadd_ps,
     _mm256_sqrt_ps,
+    _mm256_min_ps,
+    _mm256_max_ps,
     _mm256_cmp_ps,
     _mm256_blendv_ps,
     _mm256_and_ps,
@@ -318,6 +331,8 @@ vector!(
     _mm256_maskstore_pd,
     _mm256_fmadd_pd,
     _mm256_sqrt_pd,
+    _mm256_min_pd,
+    _mm256_max_pd,
     _mm256_cmp_pd,
     _mm256_blendv_pd,
     _mm256_and_pd,

@@ -114,6 +114,7 @@ macro_rules! vector {
     (
         $vector:ident, $bits:ty, $t:ty, $lanes:literal, $sign:expr,
         $set1:ident, $loadu:ident, $storeu:ident, $maskload:ident, $maskstore:ident, $fmadd:ident, $sqrt:ident,
+        $min:ident, $max:ident,
         $cmp:ident, $blend:ident, $and:ident, $andnot:ident, $or:ident, $xor:ident, $to_int:ident, $from_int:ident,
         $int_add:ident, $int_sub:ident, $sll:ident, $srl:ident
     ) => {
@@ -166,6 +167,16 @@ macro_rules! vector {
             fn sqrt(self) -> Self {
                 // SAFETY: as above.
                 Self(unsafe { $sqrt(self.0) })
+            }
+            #[inline(always)]
+            fn lesser(self, other: Self) -> Self {
+                // SAFETY: as above. The instruction returns its second operand where either is NaN or both are zero.
+                Self(unsafe { $min(self.0, other.0) })
+            }
+            #[inline(always)]
+            fn greater(self, other: Self) -> Self {
+                // SAFETY: as above. The instruction returns its second operand where either is NaN or both are zero.
+                Self(unsafe { $max(self.0, other.0) })
             }
             #[inline(always)]
             fn abs(self) -> Self {
@@ -270,6 +281,8 @@ vector!(
     _mm512_mask_storeu_ps,
     _mm512_fmadd_ps,
     _mm512_sqrt_ps,
+    _mm512_min_ps,
+    _mm512_max_ps,
     _mm512_cmp_ps_mask,
     _mm512_mask_blend_ps,
     _mm512_and_ps,
@@ -301,6 +314,8 @@ vector!(
     _mm512_mask_storeu_pd,
     _mm512_fmadd_pd,
     _mm512_sqrt_pd,
+    _mm512_min_pd,
+    _mm512_max_pd,
     _mm512_cmp_pd_mask,
     _mm512_mask_blend_pd,
     _mm512_and_pd,

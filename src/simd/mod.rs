@@ -5,8 +5,8 @@
 //! instructions may be executed; that is what makes the methods of `Vector` safe.
 //!
 //! Every operation is an IEEE one with the same result on every instruction set: add, subtract, multiply,
-//! divide, square root, fused multiply-add, compare, and operations on bits. There is no minimum, maximum or
-//! estimate among them, because the instruction sets disagree on those.
+//! divide, square root, fused multiply-add, compare, and operations on bits. There is no estimate among them, and
+//! minimum and maximum are a comparison and a choice, because the instruction sets disagree on those.
 
 #![allow(unsafe_code)]
 
@@ -241,6 +241,16 @@ pub trait Vector:
         !self.eq(self)
     }
     fn select(mask: Self::Mask, if_true: Self, if_false: Self) -> Self;
+    /// self < other ? self : other; hence `other` where either is NaN or both are zero.
+    #[inline(always)]
+    fn lesser(self, other: Self) -> Self {
+        Self::select(self.lt(other), self, other)
+    }
+    /// self > other ? self : other; hence `other` where either is NaN or both are zero.
+    #[inline(always)]
+    fn greater(self, other: Self) -> Self {
+        Self::select(self.gt(other), self, other)
+    }
     /// Lane i is bit i.
     fn mask_from_bits(simd: Self::Simd, bits: u32) -> Self::Mask;
 

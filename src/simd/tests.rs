@@ -96,6 +96,10 @@ where
                 });
                 check("sqrt", va.sqrt(), &|l| a[l].reference_sqrt());
                 check("abs", va.abs(), &|l| a[l].reference_abs());
+                let lesser = |x: T, y: T| if x < y { x } else { y };
+                let greater = |x: T, y: T| if x > y { x } else { y };
+                check("lesser", va.lesser(vb), &|l| lesser(a[l], b[l]));
+                check("greater", va.greater(vb), &|l| greater(a[l], b[l]));
                 check("select", T::Vector::<S>::select(va.lt(vb), va, vc), &|l| {
                     if a[l] < b[l] { a[l] } else { c[l] }
                 });

@@ -1,0 +1,41 @@
+//! erf, and the tail of the normal distribution, which keeps its relative accuracy far out.
+
+use super::coefficients::{ERF_F32, ERF_F64, TAIL_P_F32, TAIL_P_F64, TAIL_Q_F32, TAIL_Q_F64};
+use super::{exp, is_float32, polynomial, splat};
+use crate::simd::Vector;
+
+/// p and q of Φ(−a) = exp(−a²/2)·p/q, 0 ≤ a ≤ 14.7 (float32) or 39 (float64).
+#[inline(always)]
+fn tail_ratio<V: Vector>(simd: V::Simd, a: V) -> (V, V) {
+    if is_float32::<V>() {
+        (
+            polynomial(simd, a, TAIL_P_F32),
+            polynomial(simd, a, TAIL_Q_F32),
+        )
+    } else {
+        (
+            polynomial(simd, a, TAIL_P_F64),
+            polynomial(simd, a, TAIL_Q_F64),
+        )
+    }
+}
+
+#[inline(always)]
+pub(super) fn erf<V: Vector>(simd: V::Simd, x: V) -> V {
+    let one = splat::<V>(simd, 1.0);
+    let high = if is_float32::<V>() { 4.0 } else { 6.0 };
+    let u = x * x;
+    let near = if is_float32::<V>() {
+        polynomial(simd, u, ERF_F32)
+    } else {
+        polynomial(simd, u, ERF_F64)
+    };
+    let near = near.mul_add(x, x);
+
+    let a = splat::<V>(simd, high).lesser(x.abs());
+    let (p, q) = tail_ratio(simd, a * splat(simd, std::f64::consts::SQRT_2));
+    let e = exp::exp_nonpositive(simd, -(a * a));
+    let far = one - (p + p) * e / q;
+    let far = far.bit_or(x.bit_and(splat(simd, -0.0)));
+    V::select(a.lt(splat(simd, 0.875)), near, far)
+}

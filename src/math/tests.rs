@@ -1,0 +1,390 @@
+//! Errors in units in the last place: float32 against the standard library's float64 functions.
+
+use super::Math;
+use crate::simd::{Element, Isa, Kernel, Simd, Vector};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Function {
+    Exp,
+    ExpNonpositive,
+    Expm1,
+    Expm1Nonpositive,
+    Log,
+    Log1p,
+    Tanh,
+    Sigmoid,
+    Erf,
+}
+use Function::*;
+
+const ALL: [Function; 9] = [
+    Exp,
+    ExpNonpositive,
+    Expm1,
+    Expm1Nonpositive,
+    Log,
+    Log1p,
+    Tanh,
+    Sigmoid,
+    Erf,
+];
+
+impl Function {
+    #[inline(always)]
+    fn at<V: Vector>(self, simd: V::Simd, x: V) -> V {
+        match self {
+            Exp => x.exp(simd),
+            ExpNonpositive => x.exp_nonpositive(simd),
+            Expm1 => x.expm1(simd),
+            Expm1Nonpositive => x.expm1_nonpositive(simd),
+            Log => x.log(simd),
+            Log1p => x.log1p(simd),
+            Tanh => x.tanh(simd),
+            Sigmoid => x.sigmoid(simd),
+            Erf => x.erf(simd),
+        }
+    }
+
+    /// In float64, from the standard library; for erf our own, which is checked against stored values.
+    fn reference(self, x: &[f32]) -> Vec<f64> {
+        let x: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
+        let each = |function: fn(f64) -> f64| x.iter().map(|&x| function(x)).collect();
+        match self {
+            Exp | ExpNonpositive => each(f64::exp),
+            Expm1 | Expm1Nonpositive => each(f64::exp_m1),
+            Log => each(f64::ln),
+            Log1p => each(f64::ln_1p),
+            Tanh => each(f64::tanh),
+            Sigmoid => each(|x| {
+                if x < 0.0 {
+                    x.exp() / (1.0 + x.exp())
+                } else {
+                    1.0 / (1.0 + (-x).exp())
+                }
+            }),
+            Erf => {
+                let mut out = vec![0.0; x.len()];
+                Isa::best().run(Evaluate(Erf, &x, &mut out));
+                out
+            }
+        }
+    }
+
+    fn takes(self, x: f64) -> bool {
+        !matches!(self, ExpNonpositive | Expm1Nonpositive) || !(x > 0.0)
+    }
+
+    /// Whether −0 gives −0.
+    fn is_odd_at_zero(self) -> bool {
+        !matches!(
+            self,
+            Exp | ExpNonpositive | Log | Expm1Nonpositive | Sigmoid
+        )
+    }
+}
+
+struct Evaluate<'a, T>(Function, &'a [T], &'a mut [T]);
+
+impl<T: Element> Kernel for Evaluate<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let lanes = T::Vector::<S>::LANES;
+        for (x, out) in self.1.chunks(lanes).zip(self.2.chunks_mut(lanes)) {
+            let x = T::Vector::<S>::load_tail(simd, x);
+            self.0.at(simd, x).store_tail(out);
+        }
+    }
+}
+
+fn same<T: Element>(a: T, b: T) -> bool {
+    a.to_bits() == b.to_bits() || (a != a && b != b)
+}
+
+/// |got − want| in float32's units in the last place of `want`; a result beyond the largest number counts as 2¹²⁸.
+fn ulps(got: f32, want: f64) -> f64 {
+    if want.is_nan() || got.is_nan() {
+        return if want.is_nan() && got.is_nan() {
+            0.0
+        } else {
+            f64::INFINITY
+        };
+    }
+    let value = if got.is_infinite() {
+        2f64.powi(128).copysign(f64::from(got))
+    } else {
+        f64::from(got)
+    };
+    if want.abs() >= 2f64.powi(128) && want.signum() == value.signum() && got.is_infinite() {
+        return 0.0;
+    }
+    let exponent = ((want.to_bits() >> 52 & 0x7ff) as i32 - 1023).max(-126);
+    (value - want).abs() / 2f64.powi(exponent - 23)
+}
+
+/// The largest error of a function over the bit patterns start, start + step, …, and where. All instruction sets agree
+/// on one block of patterns in `spacing`.
+fn worst_float32(
+    function: Function,
+    start: u64,
+    end: u64,
+    step: usize,
+    spacing: usize,
+) -> (f64, f32) {
+    let mut worst = (0.0, 0.0);
+    let patterns: Vec<u64> = (start..end).step_by(step).collect();
+    for (at, block) in patterns.chunks(1 << 14).enumerate() {
+        let x: Vec<f32> = block
+            .iter()
+            .map(|&bits| f32::from_bits(bits as u32))
+            .collect();
+        let x: Vec<f32> = x
+            .into_iter()
+            .filter(|&x| function.takes(f64::from(x)))
+            .collect();
+        let mut first = vec![0.0; x.len()];
+        let isas = if at % spacing == 0 {
+            Isa::tested()
+        } else {
+            vec![Isa::best()]
+        };
+        for (index, isa) in isas.into_iter().enumerate() {
+            let mut out = vec![0.0; x.len()];
+            isa.run(Evaluate(function, &x, &mut out));
+            if index == 0 {
+                first = out;
+                continue;
+            }
+            for i in 0..x.len() {
+                assert!(
+                    same(out[i], first[i]),
+                    "{function:?}({:e}) on {isa:?}: {:e} not {:e}",
+                    x[i],
+                    out[i],
+                    first[i]
+                );
+            }
+        }
+        for ((&x, &out), want) in x.iter().zip(&first).zip(function.reference(&x)) {
+            let error = ulps(out, want);
+            if error > worst.0 {
+                worst = (error, x);
+            }
+            if x == 0.0 && function.is_odd_at_zero() {
+                assert_eq!(out.to_bits(), x.to_bits(), "{function:?}({x})");
+            }
+        }
+    }
+    worst
+}
+
+#[test]
+fn float32_is_within_two_ulps_and_alike_on_every_instruction_set() {
+    for function in ALL {
+        let (error, x) = worst_float32(function, 0, 1 << 32, 1024, 1);
+        println!("{function:?}: {error:.3} ulp at {x:e}");
+        assert!(error <= 2.0, "{function:?}({x:e}) is {error} ulp off");
+    }
+}
+
+#[cfg(feature = "exhaustive")]
+#[test]
+fn every_float32_is_within_two_ulps() {
+    for function in ALL {
+        let part = |index: u64| worst_float32(function, index << 22, (index + 1) << 22, 1, 16);
+        let next = std::sync::atomic::AtomicU64::new(0);
+        let parts = || {
+            let mut worst = (0.0, 0.0);
+            loop {
+                let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                if index >= 1 << 10 {
+                    return worst;
+                }
+                let found = part(index);
+                worst = if found.0 > worst.0 { found } else { worst };
+            }
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let (error, x) = std::thread::scope(|scope| {
+            let running: Vec<_> = (0..threads).map(|_| scope.spawn(parts)).collect();
+            let worst = running.into_iter().map(|thread| thread.join().unwrap());
+            worst.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap()
+        });
+        println!("{function:?}: {error:.3} ulp at {x:e}");
+        assert!(error <= 2.0, "{function:?}({x:e}) is {error} ulp off");
+    }
+}
+
+/// The rows of `tests/reference/math.txt` for a function: x, the nearest float64 to f(x), and the rest in thousandths
+/// of an ulp.
+fn stored(function: Function) -> Vec<(f64, f64, f64)> {
+    let name = match function {
+        ExpNonpositive => "exp".into(),
+        Expm1Nonpositive => "expm1".into(),
+        other => format!("{other:?}").to_lowercase(),
+    };
+    let text = include_str!("../../tests/reference/math.txt");
+    let number = |digits: &str| f64::from_bits(u64::from_str_radix(digits, 16).unwrap());
+    text.lines()
+        .skip_while(|line| *line != name)
+        .skip(1)
+        .take_while(|line| line.contains(' '))
+        .map(|line| {
+            let parts: Vec<&str> = line.split(' ').collect();
+            (
+                number(parts[0]),
+                number(parts[1]),
+                parts[2].parse().unwrap(),
+            )
+        })
+        .filter(|row| function.takes(row.0))
+        .collect()
+}
+
+#[test]
+fn float64_is_within_four_ulps_and_alike_on_every_instruction_set() {
+    for function in ALL {
+        let rows = stored(function);
+        assert!(rows.len() > 250, "{function:?}");
+        let x: Vec<f64> = rows.iter().map(|row| row.0).collect();
+        let mut first = vec![0.0; x.len()];
+        Isa::tested()[0].run(Evaluate(function, &x, &mut first));
+        for isa in Isa::tested() {
+            let mut out = vec![0.0; x.len()];
+            isa.run(Evaluate(function, &x, &mut out));
+            for i in 0..x.len() {
+                assert!(
+                    same(out[i], first[i]),
+                    "{function:?}({:e}) on {isa:?}: {:e} not {:e}",
+                    x[i],
+                    out[i],
+                    first[i]
+                );
+            }
+        }
+        let mut worst = (0.0, 0.0);
+        for (&(x, nearest, rest), &out) in rows.iter().zip(&first) {
+            let exponent = ((nearest.to_bits() >> 52 & 0x7ff) as i32).max(1);
+            let unit = f64::from_bits(1 + ((exponent as u64) << 52))
+                - f64::from_bits((exponent as u64) << 52);
+            let error = ((out - nearest) / unit - rest / 1000.0).abs();
+            if !(error <= worst.0) {
+                worst = (error, x);
+            }
+        }
+        println!("{function:?}: {:.3} ulp at {:e}", worst.0, worst.1);
+        assert!(
+            worst.0 <= 4.0,
+            "{function:?}({:e}) is {} ulp off",
+            worst.1,
+            worst.0
+        );
+    }
+}
+
+#[test]
+fn float64_at_the_edges() {
+    const INF: f64 = f64::INFINITY;
+    const NAN: f64 = f64::NAN;
+    let edges: [(Function, &[(f64, f64)]); 9] = [
+        (
+            Exp,
+            &[
+                (-INF, 0.0),
+                (-746.0, 0.0),
+                (-0.0, 1.0),
+                (0.0, 1.0),
+                (709.79, INF),
+                (INF, INF),
+            ],
+        ),
+        (
+            ExpNonpositive,
+            &[(-INF, 0.0), (-1e308, 0.0), (-0.0, 1.0), (0.0, 1.0)],
+        ),
+        (
+            Expm1,
+            &[
+                (-INF, -1.0),
+                (-0.0, -0.0),
+                (0.0, 0.0),
+                (709.79, INF),
+                (INF, INF),
+            ],
+        ),
+        (Expm1Nonpositive, &[(-INF, -1.0), (0.0, 0.0)]),
+        (
+            Log,
+            &[
+                (-INF, NAN),
+                (-5e-324, NAN),
+                (-0.0, -INF),
+                (0.0, -INF),
+                (1.0, 0.0),
+                (INF, INF),
+            ],
+        ),
+        (
+            Log1p,
+            &[
+                (-INF, NAN),
+                (-1.5, NAN),
+                (-1.0, -INF),
+                (-0.0, -0.0),
+                (0.0, 0.0),
+                (INF, INF),
+            ],
+        ),
+        (
+            Tanh,
+            &[
+                (-INF, -1.0),
+                (-0.0, -0.0),
+                (0.0, 0.0),
+                (1e300, 1.0),
+                (INF, 1.0),
+            ],
+        ),
+        (
+            Sigmoid,
+            &[
+                (-INF, 0.0),
+                (-0.0, 0.5),
+                (0.0, 0.5),
+                (1e300, 1.0),
+                (INF, 1.0),
+            ],
+        ),
+        (
+            Erf,
+            &[
+                (-INF, -1.0),
+                (-0.0, -0.0),
+                (0.0, 0.0),
+                (1e300, 1.0),
+                (INF, 1.0),
+            ],
+        ),
+    ];
+    for (function, cases) in edges {
+        for isa in Isa::tested() {
+            for &(x, want) in cases.iter().chain(&[(NAN, NAN), (-NAN, NAN)]) {
+                let mut out = [0.0];
+                isa.run(Evaluate(function, &[x], &mut out));
+                assert!(
+                    same(out[0], want),
+                    "{function:?}({x:e}) on {isa:?}: {:e} not {want:e}",
+                    out[0]
+                );
+                let mut out = [0.0];
+                isa.run(Evaluate(function, &[x as f32], &mut out));
+                let alike = same(out[0], want as f32) || x.abs() < 1e-300 || x == 709.79;
+                assert!(
+                    alike,
+                    "{function:?}({x:e}) on {isa:?}: {:e} not {want:e} in float32",
+                    out[0]
+                );
+            }
+        }
+    }
+}
