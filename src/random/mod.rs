@@ -54,7 +54,9 @@ impl FromStr for Purpose {
             Some((_, purpose)) => Ok(*purpose),
             None => {
                 let names = Self::NAMES.map(|(known, _)| known).join(", ");
-                Err(Error::Value(format!("purpose is {name:?}; expected one of {names}")))
+                Err(Error::Value(format!(
+                    "purpose is {name:?}; expected one of {names}"
+                )))
             }
         }
     }
@@ -74,20 +76,34 @@ impl Stream {
             [step as u32, (step >> 32) as u32, layer, purpose as u32],
             [seed as u32, (seed >> 32) as u32],
         );
-        Self { key: [k0, k1], identity: [i0, i1] }
+        Self {
+            key: [k0, k1],
+            identity: [i0, i1],
+        }
     }
 
     /// The block of a row and a column block.
     #[inline]
     pub fn block(&self, row: u32, column_block: u32) -> [u32; 4] {
-        philox([column_block, row, self.identity[0], self.identity[1]], self.key)
+        philox(
+            [column_block, row, self.identity[0], self.identity[1]],
+            self.key,
+        )
     }
 
     /// The blocks of `N` successive column blocks of a row: word w of block n at `[w][n]`.
     #[inline(always)]
     pub fn blocks<const N: usize>(&self, row: u32, first_column_block: u32) -> [[u32; N]; 4] {
         let columns = std::array::from_fn(|n| first_column_block.wrapping_add(n as u32));
-        philox_lanes([columns, [row; N], [self.identity[0]; N], [self.identity[1]; N]], self.key)
+        philox_lanes(
+            [
+                columns,
+                [row; N],
+                [self.identity[0]; N],
+                [self.identity[1]; N],
+            ],
+            self.key,
+        )
     }
 }
 
@@ -120,7 +136,10 @@ mod tests {
         let stream = Stream::new(7, Purpose::Data, 1, 2);
         let lanes = stream.blocks::<8>(9, u32::MAX - 3);
         for n in 0..8u32 {
-            assert_eq!(lanes.map(|words| words[n as usize]), stream.block(9, (u32::MAX - 3).wrapping_add(n)));
+            assert_eq!(
+                lanes.map(|words| words[n as usize]),
+                stream.block(9, (u32::MAX - 3).wrapping_add(n))
+            );
         }
     }
 
@@ -128,6 +147,9 @@ mod tests {
     fn purposes_have_names() {
         assert_eq!("stratify".parse::<Purpose>(), Ok(Purpose::Stratify));
         let error = "dreams".parse::<Purpose>().unwrap_err();
-        assert_eq!(error.message(), "purpose is \"dreams\"; expected one of init, shuffle, split, dropout, data, stratify");
+        assert_eq!(
+            error.message(),
+            "purpose is \"dreams\"; expected one of init, shuffle, split, dropout, data, stratify"
+        );
     }
 }

@@ -19,11 +19,11 @@ const CENTRAL_NUMERATOR: [f64; 8] = [
 #[rustfmt::skip]
 const CENTRAL_DENOMINATOR: [f64; 8] = [
     1.0, 42.313_330_701_600_91, 687.187_007_492_057_9, 5_394.196_021_424_751,
-    21_213.794_301_586_597, 39_307.895_800_092_71, 28_729.085_735_721_943, 5_226.495_278_852_854_5,
+    21_213.794_301_586_597, 39_307.895_800_092_71, 28_729.085_735_721_943, 5_226.495_278_852_854,
 ];
 #[rustfmt::skip]
 const MIDDLE_NUMERATOR: [f64; 8] = [
-    1.423_437_110_749_683_5, 4.630_337_846_156_546, 5.769_497_221_460_691_5, 3.647_848_324_763_204_5,
+    1.423_437_110_749_683_5, 4.630_337_846_156_546, 5.769_497_221_460_692, 3.647_848_324_763_204_5,
     1.270_458_252_452_368_4, 0.241_780_725_177_450_6, 0.022_723_844_989_269_184, 0.000_774_545_014_278_341_4,
 ];
 #[rustfmt::skip]
@@ -33,7 +33,7 @@ const MIDDLE_DENOMINATOR: [f64; 8] = [
 ];
 #[rustfmt::skip]
 const TAIL_NUMERATOR: [f64; 8] = [
-    6.657_904_643_501_103_5, 5.463_784_911_164_114, 1.784_826_539_917_291_3, 0.296_560_571_828_504_87,
+    6.657_904_643_501_103, 5.463_784_911_164_114, 1.784_826_539_917_291_3, 0.296_560_571_828_504_87,
     0.026_532_189_526_576_123, 0.001_242_660_947_388_078_4, 2.711_555_568_743_487_6e-5, 2.010_334_399_292_288_1e-7,
 ];
 #[rustfmt::skip]
@@ -43,36 +43,53 @@ const TAIL_DENOMINATOR: [f64; 8] = [
 ];
 
 #[inline(always)]
-fn ratio<V: Vector<Element = f64>>(simd: V::Simd, numerator: &[f64; 8], denominator: &[f64; 8], x: V) -> V {
-    let polynomial = |coefficients: &[f64; 8]| {
-        let mut value = V::splat(simd, coefficients[7]);
-        for &coefficient in coefficients[..7].iter().rev() {
-            value = value.mul_add(x, V::splat(simd, coefficient));
-        }
-        value
-    };
-    polynomial(numerator) / polynomial(denominator)
+fn polynomial<V: Vector<Element = f64>>(simd: V::Simd, coefficients: &[f64; 8], x: V) -> V {
+    let mut value = V::splat(simd, coefficients[7]);
+    for degree in (0..7).rev() {
+        value = value.mul_add(x, V::splat(simd, coefficients[degree]));
+    }
+    value
+}
+
+#[inline(always)]
+fn ratio<V: Vector<Element = f64>>(
+    simd: V::Simd,
+    numerator: &[f64; 8],
+    denominator: &[f64; 8],
+    x: V,
+) -> V {
+    polynomial(simd, numerator, x) / polynomial(simd, denominator, x)
 }
 
 /// The z with P(Z < z) = p for a standard normal Z and p in (0, 1).
 #[inline(always)]
 fn quantile<V: Vector<Element = f64>>(simd: V::Simd, p: V) -> V {
-    let splat = |value| V::splat(simd, value);
-    let from_half = p - splat(0.5);
+    let half = V::splat(simd, 0.5);
+    let from_half = p - half;
     let central = {
-        let r = splat(CENTRAL * CENTRAL) - from_half * from_half;
+        let r = V::splat(simd, CENTRAL * CENTRAL) - from_half * from_half;
         from_half * ratio(simd, &CENTRAL_NUMERATOR, &CENTRAL_DENOMINATOR, r)
     };
-    let in_tail = from_half.abs().gt(splat(CENTRAL));
+    let in_tail = from_half.abs().gt(V::splat(simd, CENTRAL));
     if !in_tail.any() {
         return central;
     }
-    let lower = from_half.lt(splat(0.0));
-    let tail = V::select(lower, p, splat(1.0) - p);
+    let lower = from_half.lt(V::zero(simd));
+    let tail = V::select(lower, p, V::splat(simd, 1.0) - p);
     let r = (-tail.log(simd)).sqrt();
-    let middle = ratio(simd, &MIDDLE_NUMERATOR, &MIDDLE_DENOMINATOR, r - splat(1.6));
-    let far = ratio(simd, &TAIL_NUMERATOR, &TAIL_DENOMINATOR, r - splat(MIDDLE));
-    let magnitude = V::select(r.le(splat(MIDDLE)), middle, far);
+    let middle = ratio(
+        simd,
+        &MIDDLE_NUMERATOR,
+        &MIDDLE_DENOMINATOR,
+        r - V::splat(simd, 1.6),
+    );
+    let far = ratio(
+        simd,
+        &TAIL_NUMERATOR,
+        &TAIL_DENOMINATOR,
+        r - V::splat(simd, MIDDLE),
+    );
+    let magnitude = V::select(r.le(V::splat(simd, MIDDLE)), middle, far);
     V::select(in_tail, V::select(lower, -magnitude, magnitude), central)
 }
 
@@ -128,7 +145,11 @@ mod tests {
             for (p, want) in STORED {
                 let mut values = [p; 8];
                 isa.run(Quantiles(&mut values));
-                assert!((values[0] / want - 1.0).abs() < 4e-16 || values[0] == want, "{p}: {} not {want}", values[0]);
+                assert!(
+                    (values[0] / want - 1.0).abs() < 4e-16 || values[0] == want,
+                    "{p}: {} not {want}",
+                    values[0]
+                );
             }
         }
     }

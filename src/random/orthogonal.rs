@@ -20,7 +20,13 @@ const LANES: usize = <f64 as Element>::ROW_LANES;
 ///
 /// # Panics
 /// If `out` has not rows · columns elements.
-pub fn orthogonal<T: Element>(isa: Isa, stream: Stream, rows: usize, columns: usize, out: &mut [T]) -> Result<()> {
+pub fn orthogonal<T: Element>(
+    isa: Isa,
+    stream: Stream,
+    rows: usize,
+    columns: usize,
+    out: &mut [T],
+) -> Result<()> {
     assert_eq!(out.len(), rows * columns);
     if out.is_empty() {
         return Ok(());
@@ -31,13 +37,23 @@ pub fn orthogonal<T: Element>(isa: Isa, stream: Stream, rows: usize, columns: us
     let mut vectors = vec![0f64; count * stride];
     let mut normals = vec![0f64; count * length];
     fill::normal(isa, stream, length, 0.0, 1.0, &mut normals)?;
-    for (vector, normals) in vectors.chunks_exact_mut(stride).zip(normals.chunks_exact(length)) {
+    for (vector, normals) in vectors
+        .chunks_exact_mut(stride)
+        .zip(normals.chunks_exact(length))
+    {
         vector[..length].copy_from_slice(normals);
     }
-    isa.run(Orthonormalize { stride, vectors: &mut vectors });
+    isa.run(Orthonormalize {
+        stride,
+        vectors: &mut vectors,
+    });
     for row in 0..rows {
         for column in 0..columns {
-            let (vector, element) = if rows <= columns { (row, column) } else { (column, row) };
+            let (vector, element) = if rows <= columns {
+                (row, column)
+            } else {
+                (column, row)
+            };
             out[row * columns + column] = T::from_f64(vectors[vector * stride + element]);
         }
     }
@@ -69,7 +85,7 @@ impl Kernel for Orthonormalize<'_> {
             }
             let [square] = dots::<S, 1>(simd, vector, vector);
             let length = square.sqrt();
-            vector.iter_mut().for_each(|element| *element = *element / length);
+            vector.iter_mut().for_each(|element| *element /= length);
         }
     }
 }
@@ -91,12 +107,12 @@ fn dots<S: Simd, const N: usize>(simd: S, units: &[f64], vector: &[f64]) -> [f64
     }
     sums.map(|sums| {
         let mut lanes = [0f64; LANES];
-        for part in 0..parts {
-            sums[part].store_slice(&mut lanes[part * S::F64::LANES..]);
+        for (sum, lanes) in sums.iter().zip(lanes.chunks_exact_mut(S::F64::LANES)) {
+            sum.store_slice(lanes);
         }
         for half in [4, 2, 1] {
             for lane in 0..half {
-                lanes[lane] = lanes[lane] + lanes[lane + half];
+                lanes[lane] += lanes[lane + half];
             }
         }
         lanes[0]
@@ -124,20 +140,46 @@ mod tests {
 
     fn drawn<T: Element>(isa: Isa, rows: usize, columns: usize) -> Vec<T> {
         let mut out = vec![T::ZERO; rows * columns];
-        orthogonal(isa, Stream::new(1, Purpose::Init, 0, 2), rows, columns, &mut out).unwrap();
+        orthogonal(
+            isa,
+            Stream::new(1, Purpose::Init, 0, 2),
+            rows,
+            columns,
+            &mut out,
+        )
+        .unwrap();
         out
     }
 
     #[test]
     fn the_shorter_side_is_orthonormal() {
-        for (rows, columns) in [(1, 1), (1, 9), (7, 7), (5, 33), (33, 5), (64, 64), (17, 100), (100, 17), (130, 129)] {
+        for (rows, columns) in [
+            (1, 1),
+            (1, 9),
+            (7, 7),
+            (5, 33),
+            (33, 5),
+            (64, 64),
+            (17, 100),
+            (100, 17),
+            (130, 129),
+        ] {
             let matrix: Vec<f64> = drawn(Isa::best(), rows, columns);
             let (count, length) = (rows.min(columns), rows.max(columns));
-            let at = |v: usize, e: usize| if rows <= columns { matrix[v * columns + e] } else { matrix[e * columns + v] };
+            let at = |v: usize, e: usize| {
+                if rows <= columns {
+                    matrix[v * columns + e]
+                } else {
+                    matrix[e * columns + v]
+                }
+            };
             for a in 0..count {
                 for b in 0..=a {
                     let dot: f64 = (0..length).map(|e| at(a, e) * at(b, e)).sum();
-                    assert!((dot - f64::from(u8::from(a == b))).abs() < 1e-14, "{rows} {columns}: {a}·{b} = {dot}");
+                    assert!(
+                        (dot - f64::from(u8::from(a == b))).abs() < 1e-14,
+                        "{rows} {columns}: {a}·{b} = {dot}"
+                    );
                 }
             }
         }
@@ -150,7 +192,11 @@ mod tests {
         fill::normal(Isa::best(), stream, n, 0.0, 1.0, &mut normals).unwrap();
         let matrix: Vec<f64> = drawn(Isa::best(), n, n);
         for row in 0..n {
-            let dot = |unit: usize| -> f64 { (0..n).map(|e| normals[row * n + e] * matrix[unit * n + e]).sum() };
+            let dot = |unit: usize| -> f64 {
+                (0..n)
+                    .map(|e| normals[row * n + e] * matrix[unit * n + e])
+                    .sum()
+            };
             assert!(dot(row) > 0.0);
             assert!((row + 1..n).all(|later| dot(later).abs() < 1e-13));
         }

@@ -18,7 +18,12 @@ impl Words {
     const BLOCKS: usize = 8;
 
     fn new(stream: Stream) -> Self {
-        Self { stream, words: [0; 32], next: 32, block: 0 }
+        Self {
+            stream,
+            words: [0; 32],
+            next: 32,
+            block: 0,
+        }
     }
 
     #[inline]
@@ -64,7 +69,10 @@ pub fn shuffle<I>(stream: Stream, order: &mut [I]) {
 /// 0..n in random order.
 pub fn permutation(stream: Stream, n: usize) -> Result<Vec<u32>> {
     if n > u32::MAX as usize {
-        return Err(Error::Value(format!("n is {n}; expected at most {}", u32::MAX)));
+        return Err(Error::Value(format!(
+            "n is {n}; expected at most {}",
+            u32::MAX
+        )));
     }
     let mut order: Vec<u32> = (0..n as u32).collect();
     shuffle(stream, &mut order);
@@ -96,9 +104,14 @@ mod tests {
     fn all_orders_of_four_are_as_likely() {
         let mut counts = std::collections::HashMap::new();
         for step in 0..24_000 {
-            *counts.entry(permutation(stream(step), 4).unwrap()).or_insert(0) += 1;
+            *counts
+                .entry(permutation(stream(step), 4).unwrap())
+                .or_insert(0) += 1;
         }
-        let chi: f64 = counts.values().map(|&c| f64::from(c - 1000).powi(2) / 1000.0).sum();
+        let chi: f64 = counts
+            .values()
+            .map(|&c| f64::from(c - 1000).powi(2) / 1000.0)
+            .sum();
         assert_eq!(counts.len(), 24);
         // The 0.9999 quantile of chi-square with 23 degrees of freedom.
         assert!(chi < 57.0, "{chi}");
@@ -109,10 +122,15 @@ mod tests {
         let (mut words, mut raw) = (Words::new(stream(5)), Words::new(stream(5)));
         for range in [3u32 << 30, 7, 1, u32::MAX, 1 << 31, (1 << 31) + 1].repeat(50) {
             let (multiples, mut word) = ((1u64 << 32) / u64::from(range), raw.word());
-            while (u64::from(word) * u64::from(range)) & 0xffff_ffff < (1u64 << 32) - multiples * u64::from(range) {
+            while (u64::from(word) * u64::from(range)) & 0xffff_ffff
+                < (1u64 << 32) - multiples * u64::from(range)
+            {
                 word = raw.word();
             }
-            assert_eq!(words.below(range), (u64::from(word) * u64::from(range) >> 32) as u32);
+            assert_eq!(
+                words.below(range),
+                ((u64::from(word) * u64::from(range)) >> 32) as u32
+            );
         }
     }
 }
