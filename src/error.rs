@@ -22,7 +22,11 @@ pub enum Error {
 impl Error {
     pub fn message(&self) -> &str {
         match self {
-            Error::Shape(m) | Error::Value(m) | Error::Type(m) | Error::State(m) | Error::NonFinite(m) => m,
+            Error::Shape(m)
+            | Error::Value(m)
+            | Error::Type(m)
+            | Error::State(m)
+            | Error::NonFinite(m) => m,
         }
     }
 }

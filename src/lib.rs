@@ -4,5 +4,7 @@ pub mod buffer;
 pub mod error;
 pub mod gemm;
 pub mod math;
+pub mod optim;
 pub mod pool;
+pub mod random;
 pub mod simd;

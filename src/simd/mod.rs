@@ -261,6 +261,8 @@ pub trait Vector:
     fn bit_add(self, other: Self) -> Self;
     /// The bit patterns subtracted as integers, wrapping.
     fn bit_sub(self, other: Self) -> Self;
+    /// The lower halves of the bit patterns multiplied as integers: the whole product.
+    fn bit_mul_low(self, other: Self) -> Self;
     fn bit_shl<const N: u32>(self) -> Self;
     /// Shifts zeros in.
     fn bit_shr<const N: u32>(self) -> Self;

@@ -261,6 +261,13 @@ macro_rules! lanes {
                 Self(from_fn(|i| self.0[i].bits(other.0[i], u64::wrapping_sub)))
             }
             #[inline(always)]
+            fn bit_mul_low(self, other: Self) -> Self {
+                const LOW: u64 = (1 << (4 * size_of::<$t>())) - 1;
+                Self(from_fn(|i| {
+                    self.0[i].bits(other.0[i], |a, b| (a & LOW) * (b & LOW))
+                }))
+            }
+            #[inline(always)]
             fn bit_shl<const K: u32>(self) -> Self {
                 Self(from_fn(|i| self.0[i].bits(0.0, |a, _| a << K)))
             }
