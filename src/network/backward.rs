@@ -7,12 +7,12 @@ use super::workspace::Workspace;
 use super::{Linear, Network, Rowwise};
 use crate::activation::{self, Activation, Keeps};
 use crate::gemm::pack::sum_rows;
-use crate::gemm::{Epilogue, Join, Operand, PANEL, Product, Start, Target, panel_stride};
+use crate::gemm::{PANEL, panel_stride};
 use crate::pool::{Member, Shared};
-use crate::simd::{Element, Simd, Vector};
+use crate::simd::{Element, Simd};
 use crate::softmax;
 use std::ops::Range;
-use std::ptr::{null, null_mut};
+use std::ptr::null_mut;
 
 /// What a backward pass computes beside the gradients of the trained parameters.
 #[derive(Clone, Copy)]
@@ -66,7 +66,13 @@ impl<T: Element> Network<T> {
                     if let Some(linear) = &layer.linear {
                         let packed = share(&space.packed[member.index]);
                         let relu = l > 0 && self.fuses_relu(l - 1);
-                        let product = self.input_product(linear, l, space, rows, relu);
+                        let kept = relu.then(|| space.layers[l - 1].out.as_ptr());
+                        let product = linear.shape(rows).input_gradient(
+                            self.parameter(linear.weight),
+                            gradient.as_ptr(),
+                            target.as_mut_pointer(),
+                            kept,
+                        );
                         let units = member.share(product.units::<S>());
                         product.run(simd, units, packed.as_ptr(), |features, columns| {
                             for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
@@ -161,38 +167,6 @@ impl<T: Element> Network<T> {
         }
     }
 
-    /// The product dXᵀ = Wᵀ·dZᵀ of layer l.
-    fn input_product(
-        &self,
-        linear: &Linear,
-        l: usize,
-        space: &Workspace<T>,
-        rows: usize,
-        relu: bool,
-    ) -> Product<T> {
-        let target = if l > 0 { &space.layers[l - 1].gradient } else { &space.dx };
-        // SAFETY: the offset was checked against the buffer when the network was compiled.
-        let weights = unsafe { self.parameters.as_mut_pointer().add(linear.weight) };
-        Product {
-            rows: linear.inputs,
-            columns: rows,
-            k: linear.outputs,
-            a: Operand::plain(weights, 1, linear.inputs),
-            b: space.layers[l].gradient.as_ptr(),
-            b_panel: panel_stride(linear.outputs),
-            c: Target {
-                start: target.as_mut_pointer(),
-                row: PANEL,
-                panel: panel_stride(linear.inputs),
-                begin: Start::Zero,
-                epilogue: if relu { Epilogue::ReluMask } else { Epilogue::Store },
-                kept: if relu { space.layers[l - 1].out.as_ptr() } else { null() },
-            },
-            join: Join::Chain,
-            pack_a: rows > 2 * PANEL && linear.inputs >= PACK_FROM,
-        }
-    }
-
     /// dW = dZᵀ·X and db of layer l, this member's part.
     ///
     /// # Safety
@@ -213,31 +187,10 @@ impl<T: Element> Network<T> {
         if linear.train_weight {
             debug_assert!(needs_columns(self, l));
             let x = if l == 0 { &space.x_columns } else { &space.layers[l - 1].columns };
-            let product = Product {
-                rows: linear.outputs,
-                columns: linear.inputs,
-                k: wanted.rows,
-                a: Operand {
-                    start: gradient.as_ptr(),
-                    row: PANEL,
-                    k: 1,
-                    block: panel_stride(linear.outputs),
-                    k_block: PANEL,
-                },
-                b: x.as_ptr(),
-                b_panel: panel_stride(wanted.rows),
-                c: Target {
-                    // SAFETY: the offset was checked against the buffer when the network was compiled.
-                    start: unsafe { flat.add(linear.weight) },
-                    row: linear.inputs,
-                    panel: PANEL,
-                    begin: Start::Zero,
-                    epilogue: Epilogue::Store,
-                    kept: null(),
-                },
-                join: Join::Chunks { accumulate: wanted.accumulate },
-                pack_a: false,
-            };
+            // SAFETY: the offset was checked against the buffer when the network was compiled.
+            let dweight = unsafe { flat.add(linear.weight) };
+            let shape = linear.shape(wanted.rows);
+            let product = shape.weight_gradient(gradient.as_ptr(), x.as_ptr(), dweight, wanted.accumulate);
             let mut units = member.share(product.units::<S>());
             while !units.is_empty() {
                 let block = product.block::<S>(units.clone());
@@ -272,12 +225,4 @@ impl<T: Element> Network<T> {
             }
         }
     }
-}
-
-/// Inputs from which on packing the columns of W pays (below, they are read in place).
-const PACK_FROM: usize = 128;
-
-/// Elements in a vector, for checks that panels divide evenly.
-pub(super) const fn lanes<S: Simd, T: Element>() -> usize {
-    T::Vector::<S>::LANES
 }

@@ -2,6 +2,7 @@
 
 use super::{Dropout, MOST_FEATURES};
 use crate::activation::{Activation, Keeps};
+use crate::dense::Shape;
 use crate::error::{Error, Result};
 
 /// Z = X·Wᵀ + b: where its parameters lie in the flat buffers.
@@ -37,6 +38,10 @@ impl Linear {
             (Some(w), Some(b)) if w <= buffer && b <= buffer => Ok(()),
             _ => Err(Error::Value(format!("parameters of a linear layer lie outside the buffer of {buffer} elements"))),
         }
+    }
+
+    pub fn shape(&self, rows: usize) -> Shape {
+        Shape { outputs: self.outputs, inputs: self.inputs, rows }
     }
 
     pub fn weights(&self) -> std::ops::Range<usize> {

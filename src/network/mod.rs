@@ -116,8 +116,8 @@ impl<T: Element> Network<T> {
                     }
                 }
                 Stage::Dropout { p, layer: number } => {
-                    if !(0.0..1.0).contains(&p) {
-                        return Err(Error::Value(format!("dropout's p is {p}; it must lie in [0, 1)")));
+                    if !(0.0..=1.0).contains(&p) {
+                        return Err(Error::Value(format!("dropout's p is {p}; it must lie in [0, 1]")));
                     }
                     let dropout = Dropout { p, layer: number };
                     if p > 0.0 && !layers.last_mut().is_some_and(|layer| layer.take_dropout(dropout)) {

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::forward::{Mode, share};
+use super::forward::share;
 use super::workspace::{Purpose, Workspace};
 use super::Network;
 use crate::gemm::PANEL;
@@ -28,10 +28,9 @@ impl<T: Element> Kernel for Predict<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { network, member, space, x, rows, out } = self;
-        let mode = Mode { training: None, first_row: 0 };
         // SAFETY: the team runs this together over a workspace of its own; members unpack disjoint panels.
         unsafe {
-            network.load(simd, &member, space, &x, rows, mode);
+            network.load(simd, &member, space, &x, rows, None);
             member.barrier();
             network.forward_layers(simd, &member, space, rows, false);
             let last = &space.layers[space.layers.len() - 1].out;
