@@ -297,10 +297,11 @@ class Module(Registry):
         ValueError
             If there are no rows, or a value is not finite.
         """
+        from nnrs.nn.scale import Scaler
+
         for module in self.modules():
-            learn = getattr(module, "learn", None)
-            if learn is not None:
-                learn(tasks.take_columns(x, self.feature_names_), rows)
+            if isinstance(module, Scaler):
+                module.learn(tasks.take_columns(x, self.feature_names_), rows)
 
     def predict(self, x: Any, batch_size: int | None = None, threshold: float = 0.5) -> Any:
         """Return labels, or values for regression, in evaluation mode.
