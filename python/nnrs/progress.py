@@ -11,7 +11,7 @@ from nnrs.history import format_value
 
 __all__ = ["Bar"]
 
-_WIDTH = 20
+_WIDTH = 10
 _SECONDS = 0.05
 
 
@@ -36,7 +36,7 @@ class Bar:
     >>> bar.update(50, 0.25)
     >>> bar.close()
     >>> out.getvalue().split()[:3]
-    ['epoch', '1/2', '|##########----------|']
+    ['epoch', '1/2', '|#####-----|']
     """
 
     def __init__(self, epochs: int, rows: int | None, stream: TextIO | None = None) -> None:
