@@ -2,5 +2,6 @@
 
 pub mod error;
 pub mod math;
+pub mod optim;
 pub mod random;
 pub mod simd;
