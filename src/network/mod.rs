@@ -11,18 +11,18 @@ mod predict;
 mod session;
 #[cfg(test)]
 mod tests;
+mod train;
 mod workspace;
 
 use crate::activation::Activation;
 use crate::buffer::Flat;
 use crate::error::{Error, Result};
 use crate::simd::Element;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 pub use layer::{Layer, Linear, Rowwise};
-pub use session::{Batch, Options, Session};
-pub use workspace::Workspace;
+pub use session::{Batch, Options, Plan, Session, Targets};
+use workspace::Workspace;
 
 /// What a user lists; offsets are in elements into the flat buffers.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,10 +59,10 @@ pub struct Network<T> {
     pub(crate) layers: Vec<Layer>,
     pub(crate) parameters: Arc<Flat<T>>,
     pub(crate) gradients: Arc<Flat<T>>,
-    /// Held while a thread trains.
-    pub(crate) busy: AtomicBool,
-    pub(crate) training: std::sync::Mutex<Workspace<T>>,
-    pub(crate) predicting: std::sync::Mutex<Vec<Workspace<T>>>,
+    /// Locked while a thread trains.
+    training: Mutex<Workspace<T>>,
+    /// Workspaces of predictions, one for each that ran at the same time.
+    predicting: Mutex<Vec<Workspace<T>>>,
 }
 
 impl<T: Element> Network<T> {
@@ -143,9 +143,8 @@ impl<T: Element> Network<T> {
             layers,
             parameters,
             gradients,
-            busy: AtomicBool::new(false),
-            training: std::sync::Mutex::new(Workspace::empty()),
-            predicting: std::sync::Mutex::new(Vec::new()),
+            training: Mutex::new(Workspace::empty()),
+            predicting: Mutex::new(Vec::new()),
         })
     }
 

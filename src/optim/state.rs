@@ -71,6 +71,15 @@ impl<T: Element> State<T> {
         Some(&self.slots[at])
     }
 
+    /// Elements in the buffers.
+    pub fn len(&self) -> usize {
+        self.parameters.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.parameters.is_empty()
+    }
+
     /// Whether this optimises the parameters of a network over these buffers.
     pub fn is_over(&self, parameters: &Arc<Flat<T>>, gradients: &Arc<Flat<T>>) -> bool {
         Arc::ptr_eq(&self.parameters, parameters) && Arc::ptr_eq(&self.gradients, gradients)
