@@ -17,6 +17,7 @@ mod workspace;
 use crate::activation::Activation;
 use crate::buffer::Flat;
 use crate::error::{Error, Result};
+use crate::optim::State;
 use crate::simd::Element;
 use std::sync::{Arc, Mutex};
 
@@ -146,6 +147,11 @@ impl<T: Element> Network<T> {
             training: Mutex::new(Workspace::empty()),
             predicting: Mutex::new(Vec::new()),
         })
+    }
+
+    /// Whether an optimiser is over this network's buffers.
+    pub fn is_trained_by(&self, state: &State<T>) -> bool {
+        state.is_over(&self.parameters, &self.gradients)
     }
 
     /// Floating-point operations of a forward pass over one row.

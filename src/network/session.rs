@@ -323,7 +323,17 @@ impl<T: Element> Session<T> {
             let (mut sum, mut total) = (0.0, 0.0);
             let mut looked = Instant::now();
             for (number, picks) in picks.chunks(plan.batch_size).enumerate() {
-                let batch = Batch { picks: Some(picks), rows: picks.len(), x: Source { picks: Some(picks), ..data.x }, ..*data };
+                let picked = |source: Source<'_, T>| Source { picks: Some(picks), ..source };
+                let batch = Batch {
+                    x: picked(data.x),
+                    targets: match data.targets {
+                        Targets::Dense(source) => Targets::Dense(picked(source)),
+                        classes => classes,
+                    },
+                    sample_weight: data.sample_weight,
+                    rows: picks.len(),
+                    picks: Some(picks),
+                };
                 let rate = plan.learning_rates.map(|rates| rates[number]);
                 // SAFETY: the caller's; picks were checked against the rows.
                 let (loss, weight) = unsafe { self.train_checked(isa, state, &batch, rate)? };

@@ -307,6 +307,19 @@ impl<'py> Floats<'py> {
     }
 }
 
+impl<'py> Floats<'py> {
+    /// As rows of `columns` values, where (rows,) means one column; the shape was checked.
+    pub fn as_columns<T: Number>(&self, columns: usize) -> Source<'_, T> {
+        let header = header(&self.array);
+        let (row_stride, column_stride) = match header.shape.len() {
+            0 => (1, 1),
+            1 => (self.stride(0), 1),
+            _ => (self.stride(0), if columns > 0 { self.stride(1) } else { 1 }),
+        };
+        Source { start: header.data.cast::<T>().cast_const(), row_stride, column_stride, picks: None }
+    }
+}
+
 /// Rows of features, read where they lie.
 #[derive(Clone, Copy)]
 pub struct Rows<'a, T> {
