@@ -67,9 +67,14 @@ class Compiled(Module):
             program = self._compile()
         if not isinstance(x, ndarray):
             x = np.asarray(x)
-        if self.training:
-            return program.forward(x)
-        return program.evaluate(x)
+        try:
+            if self.training:
+                return program.forward(x)
+            return program.evaluate(x)
+        except ValueError:
+            if x.ndim > 2 and program.run is not None and not program.run.flattens:
+                raise program.run.too_many_axes(x) from None
+            raise
 
     __call__ = forward
 
