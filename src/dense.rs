@@ -201,10 +201,7 @@ pub unsafe fn linear<T: Element>(
                 let out = unsafe {
                     Shared::from_raw(out.as_ptr().add(first * outputs), here * outputs)
                 };
-                let x = Source {
-                    start: x.start.wrapping_offset(first as isize * x.row_stride),
-                    ..x
-                };
+                let x = x.from_row(first);
                 let shape = Shape { rows: here, ..shape };
                 let member = &member;
                 isa.run(Linear { member, shape, x, weight, bias, activation, panels, z, out });
@@ -308,14 +305,11 @@ pub unsafe fn linear_backward<T: Element>(
         pool::run(3.0 * shape.flops(), &|member| {
             for first in (0..rows).step_by(BLOCK_ROWS) {
                 let here = BLOCK_ROWS.min(rows - first);
-                let from = |source: Source<'_, T>| {
-                    source.start.wrapping_offset(first as isize * source.row_stride)
-                };
                 isa.run(Gradients {
                     member: &member,
                     shape: Shape { rows: here, ..shape },
-                    dout: Source { start: from(dout), ..dout },
-                    x: Source { start: from(x), ..x },
+                    dout: dout.from_row(first),
+                    x: x.from_row(first),
                     weight,
                     dout_panels,
                     x_panels,

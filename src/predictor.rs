@@ -98,6 +98,11 @@ impl<T: Element> Predictor<T> {
         }
     }
 
+    /// Floating-point operations of a row.
+    pub fn flops(&self) -> f64 {
+        self.flops
+    }
+
     /// Computes `rows` rows of `out` (row-major, contiguous).
     ///
     /// # Safety

@@ -38,6 +38,15 @@ impl<'a, T> Source<'a, T> {
         }
     }
 
+    /// The same matrix from row `first` on.
+    #[inline(always)]
+    pub fn from_row(&self, first: usize) -> Self
+    where
+        T: Copy,
+    {
+        Self { start: self.start.wrapping_offset(first as isize * self.row_stride), ..*self }
+    }
+
     #[inline(always)]
     fn row(&self, r: usize) -> *const T {
         let r = self.picks.map_or(r, |picks| picks[r] as usize);

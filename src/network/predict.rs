@@ -68,7 +68,7 @@ impl<T: Element> Network<T> {
                 let at = first * self.outputs..(first + here) * self.outputs;
                 // SAFETY: the part of the result that belongs to this block, which the team fills together.
                 let part = unsafe { Shared::from_raw(out.as_ptr().add(at.start), at.len()) };
-                let x = Source { start: x.start.wrapping_offset(first as isize * x.row_stride), ..x };
+                let x = x.from_row(first);
                 isa.run(Predict { network: self, member: member.again(), space: &space, x, rows: here, out: part });
             }
         };

@@ -1,7 +1,7 @@
 //! Functions on arrays: the affine map, activations, softmax.
 
 use super::array::{
-    Float, Floats, Number, Output, common_float, floats, shape_text, with_float,
+    Floats, Number, Output, common_float, floats, shape_text, with_float,
 };
 use super::compute;
 use super::config::isa_in_use;
@@ -184,9 +184,9 @@ fn in_pieces<T: Number>(
 }
 
 /// An activation, element by element.
-#[pyfunction]
+#[pyfunction(name = "activation")]
 #[pyo3(signature = (name, x, out = None, alpha = 0.0))]
-fn activation<'py>(
+fn activation_array<'py>(
     py: Python<'py>,
     name: &str,
     x: &Bound<'py, PyAny>,
@@ -353,7 +353,7 @@ fn softmax_backward<'py>(
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(linear, m)?)?;
     m.add_function(wrap_pyfunction!(linear_backward, m)?)?;
-    m.add_function(wrap_pyfunction!(activation, m)?)?;
+    m.add_function(wrap_pyfunction!(activation_array, m)?)?;
     m.add_function(wrap_pyfunction!(activation_backward, m)?)?;
     m.add_function(wrap_pyfunction!(softmax_array, m)?)?;
     m.add_function(wrap_pyfunction!(softmax_backward, m)?)?;

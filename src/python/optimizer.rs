@@ -6,7 +6,7 @@ use super::compute;
 use super::config::isa_in_use;
 use crate::error::Error;
 use crate::optim::{Group, Kind, Segment, State};
-use numpy::{PyArray2, PyArrayMethods, PyReadonlyArray2};
+use numpy::{PyArray2, PyReadonlyArray2};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
