@@ -36,6 +36,17 @@ impl Simd for Avx2 {
         // SAFETY: `self` proves AVX2 and FMA.
         unsafe { compiled(self, kernel) }
     }
+
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        #[inline(never)]
+        #[target_feature(enable = "avx2,fma")]
+        fn compiled<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
+            kernel.run(simd)
+        }
+        // SAFETY: `self` proves AVX2 and FMA.
+        unsafe { compiled(self, kernel) }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -241,6 +252,16 @@ macro_rules! vector {
                 Self(unsafe { $from_int($int_sub($to_int(self.0), $to_int(other.0))) })
             }
             #[inline(always)]
+            fn bit_mul_low(self, other: Self) -> Self {
+                // SAFETY: as above.
+                Self(unsafe {
+                    $from_int(Self::product_of_lower_halves(
+                        $to_int(self.0),
+                        $to_int(other.0),
+                    ))
+                })
+            }
+            #[inline(always)]
             fn bit_shl<const N: u32>(self) -> Self {
                 // SAFETY: as above.
                 Self(unsafe { $from_int($sll($to_int(self.0), _mm_cvtsi32_si128(N as i32))) })
@@ -340,6 +361,15 @@ vector!(
 );
 
 impl F32x8 {
+    #[inline(always)]
+    fn product_of_lower_halves(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: a vector exists only where its instruction set does.
+        unsafe {
+            let low = _mm256_set1_epi32(0xffff);
+            _mm256_mullo_epi32(_mm256_and_si256(a, low), _mm256_and_si256(b, low))
+        }
+    }
+
     /// Halves of two rows are joined on loading; then pairs and quads are interleaved within halves.
     ///
     /// # Safety
@@ -377,6 +407,12 @@ impl F32x8 {
 }
 
 impl F64x4 {
+    #[inline(always)]
+    fn product_of_lower_halves(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: a vector exists only where its instruction set does.
+        unsafe { _mm256_mul_epu32(a, b) }
+    }
+
     /// # Safety
     /// As [`Vector::transpose`], on a machine with AVX2.
     #[inline(always)]

@@ -42,6 +42,17 @@ impl Simd for Avx512 {
         // SAFETY: `self` proves these features.
         unsafe { compiled(self, kernel) }
     }
+
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+        fn compiled<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
+            kernel.run(simd)
+        }
+        // SAFETY: `self` proves these features.
+        unsafe { compiled(self, kernel) }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -222,6 +233,16 @@ macro_rules! vector {
                 Self(unsafe { $from_int($int_sub($to_int(self.0), $to_int(other.0))) })
             }
             #[inline(always)]
+            fn bit_mul_low(self, other: Self) -> Self {
+                // SAFETY: as above.
+                Self(unsafe {
+                    $from_int(Self::product_of_lower_halves(
+                        $to_int(self.0),
+                        $to_int(other.0),
+                    ))
+                })
+            }
+            #[inline(always)]
             fn bit_shl<const N: u32>(self) -> Self {
                 // SAFETY: as above.
                 Self(unsafe { $from_int($sll($to_int(self.0), _mm_cvtsi32_si128(N as i32))) })
@@ -320,6 +341,15 @@ vector!(
 );
 
 impl F32x16 {
+    #[inline(always)]
+    fn product_of_lower_halves(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: a vector exists only where its instruction set does.
+        unsafe {
+            let low = _mm512_set1_epi32(0xffff);
+            _mm512_mullo_epi32(_mm512_and_si512(a, low), _mm512_and_si512(b, low))
+        }
+    }
+
     /// Quarters of four rows are joined on loading; then pairs and quads are interleaved within quarters.
     ///
     /// # Safety
@@ -361,6 +391,12 @@ impl F32x16 {
 }
 
 impl F64x8 {
+    #[inline(always)]
+    fn product_of_lower_halves(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: a vector exists only where its instruction set does.
+        unsafe { _mm512_mul_epu32(a, b) }
+    }
+
     /// # Safety
     /// As [`Vector::transpose`], on a machine with AVX-512.
     #[inline(always)]

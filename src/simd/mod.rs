@@ -25,8 +25,10 @@ mod tests;
 use std::fmt::{Debug, Display};
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
+use crate::buffer::Plain;
 pub use control::FloatControl;
 pub use isa::Isa;
+pub use portable::AnyPortable;
 
 /// An instruction set that this machine has.
 pub trait Simd: Copy + Send + Sync + 'static {
@@ -41,6 +43,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     /// Runs a kernel in a function compiled for this instruction set.
     fn run<K: Kernel>(self, kernel: K) -> K::Output;
+
+    /// As [`Simd::run`], in a function that is never inlined.
+    fn call<K: Kernel>(self, kernel: K) -> K::Output;
 }
 
 /// A computation to be compiled for every instruction set.
@@ -54,7 +59,7 @@ pub trait Kernel {
 
 /// float32 or float64.
 pub trait Element:
-    Copy
+    Plain
     + Send
     + Sync
     + Debug
@@ -256,6 +261,8 @@ pub trait Vector:
     fn bit_add(self, other: Self) -> Self;
     /// The bit patterns subtracted as integers, wrapping.
     fn bit_sub(self, other: Self) -> Self;
+    /// The lower halves of the bit patterns multiplied as integers: the whole product.
+    fn bit_mul_low(self, other: Self) -> Self;
     fn bit_shl<const N: u32>(self) -> Self;
     /// Shifts zeros in.
     fn bit_shr<const N: u32>(self) -> Self;

@@ -8,6 +8,9 @@ use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 #[derive(Clone, Copy)]
 pub struct Portable<const N: usize, const M: usize>;
 
+/// The portable instruction set that programs use.
+pub type AnyPortable = Portable<8, 4>;
+
 impl<const N: usize, const M: usize> Simd for Portable<N, M> {
     type F32 = Lanes<f32, N, N, M>;
     type F64 = Lanes<f64, M, N, M>;
@@ -16,6 +19,11 @@ impl<const N: usize, const M: usize> Simd for Portable<N, M> {
 
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
+
+    #[inline(never)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
         kernel.run(self)
     }
 }
@@ -251,6 +259,13 @@ macro_rules! lanes {
             #[inline(always)]
             fn bit_sub(self, other: Self) -> Self {
                 Self(from_fn(|i| self.0[i].bits(other.0[i], u64::wrapping_sub)))
+            }
+            #[inline(always)]
+            fn bit_mul_low(self, other: Self) -> Self {
+                const LOW: u64 = (1 << (4 * size_of::<$t>())) - 1;
+                Self(from_fn(|i| {
+                    self.0[i].bits(other.0[i], |a, b| (a & LOW) * (b & LOW))
+                }))
             }
             #[inline(always)]
             fn bit_shl<const K: u32>(self) -> Self {

@@ -133,6 +133,10 @@ where
                 check("bit_sub", va.bit_sub(vb), &|l| {
                     a[l].reference_bits(b[l], u64::wrapping_sub)
                 });
+                check("bit_mul_low", va.bit_mul_low(vb), &|l| {
+                    let low = (1u64 << (4 * size_of::<T>())) - 1;
+                    a[l].reference_bits(b[l], |x, y| (x & low) * (y & low))
+                });
                 check("shl", va.bit_shl::<5>(), &|l| {
                     a[l].reference_bits(b[l], |x, _| x << 5)
                 });

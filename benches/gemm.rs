@@ -1,0 +1,188 @@
+//! Micro-benchmark of the matrix products, one thread: `cargo bench --no-default-features --bench gemm [ISA]`.
+//!
+//! Prints GFLOP/s of each product of a layer and the share of the FMA peak measured in the same run.
+
+#![allow(unsafe_code)]
+
+use _core::buffer::Aligned;
+use _core::gemm::{Epilogue, Join, Operand, Product, Start, Target, panel_stride, panels_len};
+use _core::simd::{Element, Isa, Kernel, Simd, Vector};
+use std::ptr::null;
+use std::time::Instant;
+
+struct Peak;
+impl Kernel for Peak {
+    type Output = f64;
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> f64 {
+        let mut sums = [S::F32::splat(simd, 1.0); 12];
+        let (a, b) = (
+            S::F32::splat(simd, std::hint::black_box(0.999)),
+            S::F32::splat(simd, std::hint::black_box(0.001)),
+        );
+        let rounds = 20_000;
+        let start = Instant::now();
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = sum.mul_add(a, b);
+            }
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        let mut out = vec![0.0; 16];
+        for sum in sums {
+            sum.store_slice(&mut out);
+            std::hint::black_box(&out);
+        }
+        (rounds * 12 * 2 * S::F32::LANES) as f64 / seconds / 1e9
+    }
+}
+
+struct Run<'a>(&'a Product<f32>, *mut f32);
+impl Kernel for Run<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let units = self.0.units::<S>();
+        // SAFETY: one thread, and the operands are as large as the product says.
+        unsafe { self.0.run(simd, 0..units, self.1, |_, _| {}) }
+    }
+}
+
+fn filled(len: usize) -> Aligned<f32> {
+    let mut buffer = Aligned::zeros(len);
+    for (i, value) in buffer.iter_mut().enumerate() {
+        *value = (i * 7919 % 1000) as f32 * 1e-3 - 0.5;
+    }
+    buffer
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+fn main() {
+    let isa: Isa = std::env::args()
+        .nth(1)
+        .filter(|name| !name.starts_with('-'))
+        .map_or_else(Isa::best, |name| {
+            name.parse().expect("an instruction set of this machine")
+        });
+    let peak = median((0..9).map(|_| isa.run(Peak)).collect());
+    println!("{isa:?}, FMA peak {peak:.0} GFLOP/s on one core");
+    println!(
+        "{:>24} {:>16} {:>16} {:>16}",
+        "outputs x inputs @ batch", "forward", "dX", "dW"
+    );
+    for (outputs, inputs, batch) in [
+        (32, 64, 32),
+        (10, 32, 32),
+        (128, 64, 64),
+        (10, 128, 64),
+        (128, 784, 64),
+        (64, 128, 64),
+        (512, 784, 128),
+        (256, 512, 128),
+        (10, 256, 128),
+        (1024, 784, 256),
+        (1024, 1024, 256),
+        (2048, 784, 512),
+        (2048, 2048, 512),
+    ] {
+        let weights = filled(outputs * inputs);
+        let bias = filled(outputs);
+        let x_panels = filled(panels_len(batch, inputs));
+        let x_columns = filled(panels_len(inputs, batch));
+        let mut z = filled(panels_len(batch, outputs));
+        let mut dx = filled(panels_len(batch, inputs));
+        let mut dw = filled(outputs * inputs);
+        let mut packed = filled(64 * outputs.max(inputs));
+        let target = |start, row, panel, begin, epilogue| Target {
+            start,
+            row,
+            panel,
+            begin,
+            epilogue,
+            kept: null(),
+        };
+        let forward = Product {
+            rows: outputs,
+            columns: batch,
+            k: inputs,
+            a: Operand::plain(weights.as_ptr(), inputs, 1),
+            b: x_panels.as_ptr(),
+            b_panel: panel_stride(inputs),
+            c: target(
+                z.as_mut_ptr(),
+                16,
+                panel_stride(outputs),
+                Start::Rows(bias.as_ptr()),
+                Epilogue::Relu,
+            ),
+            join: if _core::gemm::chained(outputs, inputs) {
+                Join::Interleaved
+            } else {
+                Join::Chain
+            },
+            pack_a: false,
+        };
+        let back = Product {
+            rows: inputs,
+            columns: batch,
+            k: outputs,
+            a: Operand::plain(weights.as_ptr(), 1, inputs),
+            b: z.as_ptr(),
+            b_panel: panel_stride(outputs),
+            c: Target {
+                kept: x_panels.as_ptr(),
+                ..target(
+                    dx.as_mut_ptr(),
+                    16,
+                    panel_stride(inputs),
+                    Start::Zero,
+                    Epilogue::ReluMask,
+                )
+            },
+            join: Join::Chain,
+            pack_a: std::env::var_os("INPLACE").is_none() && batch > 32 && inputs >= 128,
+        };
+        let gradient = Product {
+            rows: outputs,
+            columns: inputs,
+            k: batch,
+            a: Operand {
+                start: z.as_ptr(),
+                row: 16,
+                k: 1,
+                block: panel_stride(outputs),
+                k_block: 16,
+            },
+            b: x_columns.as_ptr(),
+            b_panel: panel_stride(batch),
+            c: target(dw.as_mut_ptr(), inputs, 16, Start::Zero, Epilogue::Store),
+            join: Join::Chunks { accumulate: false },
+            pack_a: false,
+        };
+        let flops = 2.0 * (outputs * inputs * batch) as f64;
+        let rate = |product: &Product<f32>, packed: *mut f32| {
+            let repeat = (2e7 / flops).max(1.0) as usize;
+            let times = (0..31)
+                .map(|_| {
+                    let start = Instant::now();
+                    for _ in 0..repeat {
+                        isa.run(Run(product, packed));
+                    }
+                    start.elapsed().as_secs_f64() / repeat as f64
+                })
+                .collect();
+            flops / median(times) / 1e9
+        };
+        let rates = [&forward, &back, &gradient].map(|product| rate(product, packed.as_mut_ptr()));
+        print!("{:>24}", format!("{outputs} x {inputs} @ {batch}"));
+        for rate in rates {
+            print!(" {:>9.0} ({:>3.0} %)", rate, 100.0 * rate / peak);
+        }
+        println!();
+    }
+    let _ = <f32 as Element>::NAME;
+}

@@ -1,0 +1,220 @@
+//! The micro-kernel: a tile of C held in registers while k passes by.
+//!
+//! `R` rows by `V` vectors. For every k it loads V vectors of B, broadcasts R elements of A and does R·V fused
+//! multiply-adds. What happens to the finished tile is a const parameter: decided at run time it would make the
+//! compiler spill accumulators inside the loop.
+
+use super::PANEL;
+use crate::simd::{Element, Kernel, Simd, Vector};
+use std::array::from_fn;
+
+/// Where the chains of a tile begin.
+#[derive(Clone, Copy)]
+pub enum Start<T> {
+    Zero,
+    /// One value a row of C (a layer's bias in training).
+    Rows(*const T),
+    /// One value a column of C (a layer's bias in prediction over packed weights).
+    Columns(*const T),
+    /// What C holds: the chain continues.
+    Target,
+}
+
+/// What becomes of a finished tile.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Epilogue {
+    Store,
+    /// Added to C.
+    Add,
+    /// max(0, ·), NaN kept.
+    Relu,
+    /// Zero where the kept output of a ReLU is not above zero.
+    ReluMask,
+}
+
+pub(super) const STORE: u8 = 0;
+pub(super) const ADD: u8 = 1;
+pub(super) const RELU: u8 = 2;
+pub(super) const RELU_MASK: u8 = 3;
+
+/// One tile's operands. Distances are in elements.
+#[derive(Clone, Copy)]
+pub struct Tile<T> {
+    pub k: usize,
+    /// A advances by `a_k` within a block of so many k, and by `a_block` from block to block.
+    pub k_block: usize,
+    pub a: *const T,
+    pub a_row: usize,
+    pub a_k: usize,
+    pub a_block: usize,
+    /// B advances by one panel row (16 elements) a k; `b_panel` lies between panels of columns.
+    pub b: *const T,
+    pub b_panel: usize,
+    pub c: *mut T,
+    pub c_row: usize,
+    pub c_panel: usize,
+    /// With [`Epilogue::ReluMask`]: the kept outputs, laid out as C.
+    pub kept: *const T,
+    pub start: Start<T>,
+    /// Columns of C that exist; the tile's vectors may reach past them (B is padded, C need not be).
+    pub columns: usize,
+}
+
+/// Where vector j of a tile's columns lies.
+#[inline(always)]
+fn column_offset<V: Vector>(j: usize, panel: usize) -> usize {
+    j * V::LANES / PANEL * panel + j * V::LANES % PANEL
+}
+
+/// # Safety
+/// The machine has the instruction set (a token proves it), and all of the tile's elements of A, B, C, the kept outputs
+/// and the start lie in memory that may be read, C also written, with no other thread at it.
+#[inline(always)]
+unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOGUE: u8>(
+    simd: S,
+    t: &Tile<T>,
+) {
+    let lanes = T::Vector::<S>::LANES;
+    // SAFETY: throughout, the addresses are those of the operands that the caller vouches for.
+    unsafe {
+        let c_at = |r: usize, j: usize| {
+            t.c.add(r * t.c_row + column_offset::<T::Vector<S>>(j, t.c_panel))
+        };
+        let exists = |j: usize| t.columns.saturating_sub(j * lanes).min(lanes);
+        let load_c = |r: usize, j: usize| T::Vector::<S>::load_partial(simd, c_at(r, j), exists(j));
+        let mut sums: [[T::Vector<S>; V]; R] = match t.start {
+            Start::Zero => [[T::Vector::<S>::zero(simd); V]; R],
+            Start::Rows(bias) => from_fn(|r| [T::Vector::<S>::splat(simd, *bias.add(r)); V]),
+            Start::Columns(bias) => {
+                let columns =
+                    from_fn(|j| T::Vector::<S>::load_partial(simd, bias.add(j * lanes), exists(j)));
+                [columns; R]
+            }
+            Start::Target => from_fn(|r| from_fn(|j| load_c(r, j))),
+        };
+
+        let (mut a_block, mut b, mut k_left) = (t.a, t.b, t.k);
+        while k_left > 0 {
+            let k_here = k_left.min(t.k_block);
+            let mut a = a_block;
+            for _ in 0..k_here {
+                let vectors: [T::Vector<S>; V] = from_fn(|j| {
+                    T::Vector::<S>::load(simd, b.add(column_offset::<T::Vector<S>>(j, t.b_panel)))
+                });
+                for (r, row) in sums.iter_mut().enumerate() {
+                    let factor = T::Vector::<S>::splat(simd, *a.add(r * t.a_row));
+                    for (sum, vector) in row.iter_mut().zip(vectors) {
+                        *sum = factor.mul_add(vector, *sum);
+                    }
+                }
+                a = a.wrapping_add(t.a_k);
+                b = b.wrapping_add(PANEL);
+            }
+            a_block = a_block.wrapping_add(t.a_block);
+            k_left -= k_here;
+        }
+
+        let zero = T::Vector::<S>::zero(simd);
+        for (r, row) in sums.into_iter().enumerate() {
+            for (j, sum) in row.into_iter().enumerate() {
+                let whole = exists(j) == lanes;
+                let other = |at: *const T| {
+                    if whole {
+                        T::Vector::<S>::load(simd, at)
+                    } else {
+                        T::Vector::<S>::load_partial(simd, at, exists(j))
+                    }
+                };
+                let result = match EPILOGUE {
+                    ADD => other(c_at(r, j)) + sum,
+                    RELU => T::Vector::<S>::select(sum.le(zero), zero, sum),
+                    RELU_MASK => {
+                        let kept = other(
+                            t.kept
+                                .add(r * t.c_row + column_offset::<T::Vector<S>>(j, t.c_panel)),
+                        );
+                        T::Vector::<S>::select(kept.le(zero), zero, sum)
+                    }
+                    _ => sum,
+                };
+                if whole {
+                    result.store(c_at(r, j))
+                } else {
+                    result.store_partial(c_at(r, j), exists(j))
+                }
+            }
+        }
+    }
+}
+
+/// The micro-kernel of one shape as a function of its own, so that the register allocator sees it alone.
+struct Shape<'a, T, const R: usize, const V: usize, const EPILOGUE: u8>(&'a Tile<T>);
+
+impl<T: Element, const R: usize, const V: usize, const EPILOGUE: u8> Kernel
+    for Shape<'_, T, R, V, EPILOGUE>
+{
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        // SAFETY: made only by `run_tile`, whose caller vouches for the operands.
+        unsafe { tile::<S, T, R, V, EPILOGUE>(simd, self.0) }
+    }
+}
+
+#[inline(always)]
+fn run_shape<S: Simd, T: Element, const R: usize, const V: usize>(
+    simd: S,
+    epilogue: Epilogue,
+    t: &Tile<T>,
+) {
+    // Shapes that an instruction set does not use are not compiled for it.
+    if const { R <= S::TILE_ROWS } {
+        match epilogue {
+            Epilogue::Store => simd.call(Shape::<T, R, V, STORE>(t)),
+            Epilogue::Add => simd.call(Shape::<T, R, V, ADD>(t)),
+            Epilogue::Relu => simd.call(Shape::<T, R, V, RELU>(t)),
+            Epilogue::ReluMask => simd.call(Shape::<T, R, V, RELU_MASK>(t)),
+        }
+    } else {
+        unreachable!("a tile has at most {} rows", S::TILE_ROWS)
+    }
+}
+
+/// The widest tile of a product with so many rows in a tile: one or two rows take more vectors, to hide the latency of
+/// a fused multiply-add.
+#[inline(always)]
+pub(super) fn tile_vectors<S: Simd>(rows: usize) -> usize {
+    if rows <= 2 { 8 } else { S::TILE_VECTORS }
+}
+
+/// Runs a tile of `rows` ≤ `TILE_ROWS` rows and `vectors` vectors.
+///
+/// # Safety
+/// As [`tile`].
+///
+/// # Panics
+/// On a shape that [`tile_vectors`] does not give.
+#[inline(always)]
+pub(super) unsafe fn run_tile<S: Simd, T: Element>(
+    simd: S,
+    epilogue: Epilogue,
+    rows: usize,
+    vectors: usize,
+    t: &Tile<T>,
+) {
+    macro_rules! shapes {
+        ($(($r:literal, $v:literal))*) => {
+            match (rows, vectors) {
+                $(($r, $v) => run_shape::<S, T, $r, $v>(simd, epilogue, t),)*
+                _ => unreachable!("no tile of {rows} rows and {vectors} vectors"),
+            }
+        };
+    }
+    shapes!(
+        (1, 1)(1, 2)(1, 4)(1, 8)(2, 1)(2, 2)(2, 4)(2, 8)(3, 1)(4, 1)(5, 1)(6, 1)(7, 1)(8, 1)(9, 1)(
+            10, 1
+        )(11, 1)(12, 1)(13, 1)(14, 1)(3, 2)(4, 2)(5, 2)(6, 2)(7, 2)(8, 2)(9, 2)(10, 2)(
+            11, 2
+        )(12, 2)(13, 2)(14, 2)
+    );
+}

@@ -1,0 +1,287 @@
+//! Between row-major matrices and panels.
+//!
+//! A batch of `rows` × `features` lies in two forms, both made of the same 16 × 16 blocks, feature-major in one and
+//! row-major in the other:
+//! * *panels*: `[rows/16][feature][16 rows]`, B of the forward products;
+//! * *columns*: `[features/16][row][16 features]`, B of the weight gradient.
+//!
+//! Both are padded with zeros to whole blocks and have [`panel_stride`] elements from panel to panel.
+
+use super::{PANEL, padded, panel_stride};
+use crate::pool::Shared;
+use crate::simd::{Element, Simd, Vector};
+use std::ops::Range;
+
+/// A row-major matrix of any strides, in elements of T; rows may be picked by number.
+#[derive(Clone, Copy)]
+pub struct Source<'a, T> {
+    pub start: *const T,
+    pub row_stride: isize,
+    pub column_stride: isize,
+    /// Row r of the batch is row `picks[r]` of the matrix.
+    pub picks: Option<&'a [u32]>,
+}
+
+// SAFETY: a read-only view; the caller of the functions below vouches for the memory.
+unsafe impl<T: Sync> Send for Source<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Source<'_, T> {}
+
+impl<'a, T> Source<'a, T> {
+    /// A contiguous row-major matrix.
+    pub fn rows(matrix: &'a [T], columns: usize) -> Self {
+        Self {
+            start: matrix.as_ptr(),
+            row_stride: columns as isize,
+            column_stride: 1,
+            picks: None,
+        }
+    }
+
+    #[inline(always)]
+    fn row(&self, r: usize) -> *const T {
+        let r = self.picks.map_or(r, |picks| picks[r] as usize);
+        self.start.wrapping_offset(r as isize * self.row_stride)
+    }
+}
+
+/// y = (x − shift) · factor, feature by feature.
+#[derive(Clone, Copy)]
+pub struct Scale<'a, T> {
+    pub shift: &'a [T],
+    pub factor: &'a [T],
+}
+
+/// Fills panels `range` of both forms (`columns` only if given) with rows of `source`, scaled.
+///
+/// # Safety
+/// `source` holds `rows` rows of `features` elements; no other thread touches the blocks of these panels.
+#[inline(always)]
+pub unsafe fn pack_rows<S: Simd, T: Element>(
+    simd: S,
+    source: &Source<'_, T>,
+    scale: Option<Scale<'_, T>>,
+    rows: usize,
+    features: usize,
+    range: Range<usize>,
+    panels: Shared<'_, T>,
+    columns: Option<Shared<'_, T>>,
+) {
+    let stride = panel_stride(features);
+    let column_stride = panel_stride(rows);
+    let mut staging = [T::ZERO; PANEL * PANEL];
+    for panel in range {
+        let first = panel * PANEL;
+        let count = PANEL.min(rows - first);
+        for block in 0..padded(features) / PANEL {
+            let feature = block * PANEL;
+            let width = PANEL.min(features - feature);
+            let target: &mut [T] = match columns {
+                Some(columns) => {
+                    let at = block * column_stride + first * PANEL;
+                    // SAFETY: the caller's: this block is this thread's alone.
+                    unsafe { columns.write(at..at + PANEL * PANEL) }
+                }
+                None => &mut staging,
+            };
+            if count < PANEL || width < PANEL {
+                target.fill(T::ZERO);
+            }
+            for r in 0..count {
+                let out = &mut target[r * PANEL..][..width];
+                // SAFETY: the row has `features` elements from `feature` on.
+                unsafe {
+                    let from = source
+                        .row(first + r)
+                        .wrapping_offset(feature as isize * source.column_stride);
+                    if source.column_stride == 1 {
+                        copy_scaled(
+                            simd,
+                            std::slice::from_raw_parts(from, width),
+                            feature,
+                            scale,
+                            out,
+                        );
+                    } else {
+                        for (j, out) in out.iter_mut().enumerate() {
+                            let value = *from.wrapping_offset(j as isize * source.column_stride);
+                            *out = match scale {
+                                Some(s) => (value - s.shift[feature + j]) * s.factor[feature + j],
+                                None => value,
+                            };
+                        }
+                    }
+                }
+            }
+            let at = panel * stride + feature * PANEL;
+            // SAFETY: the caller's: this panel is this thread's alone.
+            let turned = unsafe { panels.write(at..at + PANEL * PANEL) };
+            transpose_block(simd, target, turned);
+        }
+    }
+}
+
+/// One row's part of a block.
+#[inline(always)]
+fn copy_scaled<S: Simd, T: Element>(
+    simd: S,
+    from: &[T],
+    feature: usize,
+    scale: Option<Scale<'_, T>>,
+    out: &mut [T],
+) {
+    let lanes = T::Vector::<S>::LANES;
+    for (j, (out, from)) in out.chunks_mut(lanes).zip(from.chunks(lanes)).enumerate() {
+        let mut value = T::Vector::<S>::load_tail(simd, from);
+        if let Some(s) = scale {
+            let at = feature + j * lanes;
+            let shift = T::Vector::<S>::load_tail(simd, &s.shift[at..at + from.len()]);
+            let factor = T::Vector::<S>::load_tail(simd, &s.factor[at..at + from.len()]);
+            value = (value - shift) * factor;
+        }
+        value.store_tail(out);
+    }
+}
+
+/// Turns a contiguous 16 × 16 block.
+#[inline(always)]
+pub fn transpose_block<S: Simd, T: Element>(simd: S, source: &[T], target: &mut [T]) {
+    assert!(source.len() == PANEL * PANEL && target.len() == PANEL * PANEL);
+    let lanes = T::Vector::<S>::LANES;
+    for i in (0..PANEL).step_by(lanes) {
+        for j in (0..PANEL).step_by(lanes) {
+            // SAFETY: both blocks hold 16 rows of 16 elements; the lanes divide 16.
+            unsafe {
+                let from = source.as_ptr().add(i * PANEL + j);
+                T::Vector::<S>::transpose(
+                    simd,
+                    from,
+                    PANEL,
+                    target.as_mut_ptr().add(j * PANEL + i),
+                    PANEL,
+                );
+            }
+        }
+    }
+}
+
+/// Turns blocks of the panel form into the column form; `blocks` numbers them, features outermost.
+///
+/// # Safety
+/// No other thread writes these blocks' panels, or touches their columns.
+#[inline(always)]
+pub unsafe fn panels_to_columns<S: Simd, T: Element>(
+    simd: S,
+    rows: usize,
+    features: usize,
+    blocks: Range<usize>,
+    panels: Shared<'_, T>,
+    columns: Shared<'_, T>,
+) {
+    let across = rows.div_ceil(PANEL);
+    for number in blocks {
+        let (block, panel) = (number / across, number % across);
+        let from = panel * panel_stride(features) + block * PANEL * PANEL;
+        let to = block * panel_stride(rows) + panel * PANEL * PANEL;
+        // SAFETY: the caller's.
+        let (source, target) = unsafe {
+            (
+                panels.read(from..from + PANEL * PANEL),
+                columns.write(to..to + PANEL * PANEL),
+            )
+        };
+        transpose_block(simd, source, target);
+    }
+}
+
+/// The number of blocks of [`panels_to_columns`].
+pub fn blocks(rows: usize, features: usize) -> usize {
+    rows.div_ceil(PANEL) * features.div_ceil(PANEL)
+}
+
+/// Writes panels `range` to a contiguous row-major matrix.
+///
+/// # Safety
+/// `target` holds rows × features elements, and no other thread touches the rows of these panels, or writes the panels.
+#[inline(always)]
+pub unsafe fn unpack_rows<S: Simd, T: Element>(
+    simd: S,
+    rows: usize,
+    features: usize,
+    range: Range<usize>,
+    panels: Shared<'_, T>,
+    target: Shared<'_, T>,
+) {
+    let mut staging = [T::ZERO; PANEL * PANEL];
+    for panel in range {
+        let first = panel * PANEL;
+        for feature in (0..features).step_by(PANEL) {
+            let at = panel * panel_stride(features) + feature * PANEL;
+            // SAFETY: the caller's.
+            transpose_block(
+                simd,
+                unsafe { panels.read(at..at + PANEL * PANEL) },
+                &mut staging,
+            );
+            let width = PANEL.min(features - feature);
+            for r in 0..PANEL.min(rows - first) {
+                let at = (first + r) * features + feature;
+                // SAFETY: the caller's.
+                unsafe { target.write(at..at + width) }
+                    .copy_from_slice(&staging[r * PANEL..][..width]);
+            }
+        }
+    }
+}
+
+/// Sums of panels over the rows of the batch, feature by feature: the bias gradient, in chunks of 256 rows.
+///
+/// # Safety
+/// No other thread writes the panels, or touches these features of `sums`.
+#[inline(always)]
+pub unsafe fn sum_rows<S: Simd, T: Element>(
+    simd: S,
+    rows: usize,
+    features: usize,
+    blocks: Range<usize>,
+    panels: Shared<'_, T>,
+    sums: Shared<'_, T>,
+    accumulate: bool,
+) {
+    let lanes = T::Vector::<S>::LANES;
+    let mut staging = [T::ZERO; PANEL * PANEL];
+    for block in blocks {
+        let feature = block * PANEL;
+        let width = PANEL.min(features - feature);
+        // SAFETY: the caller's.
+        let total = unsafe { sums.write(feature..feature + width) };
+        if !accumulate {
+            total.fill(T::ZERO);
+        }
+        let mut chunk = [T::ZERO; PANEL];
+        let panel_count = rows.div_ceil(PANEL);
+        for panel in 0..panel_count {
+            let at = panel * panel_stride(features) + feature * PANEL;
+            // SAFETY: the caller's.
+            transpose_block(
+                simd,
+                unsafe { panels.read(at..at + PANEL * PANEL) },
+                &mut staging,
+            );
+            for r in 0..PANEL.min(rows - panel * PANEL) {
+                for j in (0..PANEL).step_by(lanes) {
+                    let sum = T::Vector::<S>::load_slice(simd, &chunk[j..]);
+                    let value = T::Vector::<S>::load_slice(simd, &staging[r * PANEL + j..]);
+                    (sum + value).store_slice(&mut chunk[j..]);
+                }
+            }
+            let end_of_chunk = (panel + 1) * PANEL % super::CHUNK == 0 || panel + 1 == panel_count;
+            if end_of_chunk {
+                for (total, part) in total.iter_mut().zip(&mut chunk) {
+                    *total = *total + *part;
+                    *part = T::ZERO;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! A whole product, in blocks and tiles; the part of it that one thread does.
+
+use super::chains::run_chains;
+use super::kernel::{Epilogue, Start, Tile, run_tile, tile_vectors};
+use super::{CHUNK, PANEL, caches};
+use crate::simd::{AnyPortable, Element, Simd, Vector};
+use std::ops::Range;
+
+/// The broadcast operand A (rows × k).
+#[derive(Clone, Copy)]
+pub struct Operand<T> {
+    pub start: *const T,
+    pub row: usize,
+    pub k: usize,
+    /// From one block of `k_block` k to the next.
+    pub block: usize,
+    pub k_block: usize,
+}
+
+impl<T> Operand<T> {
+    /// A matrix with plain strides.
+    pub fn plain(start: *const T, row: usize, k: usize) -> Self {
+        Self {
+            start,
+            row,
+            k,
+            block: 0,
+            k_block: usize::MAX,
+        }
+    }
+}
+
+/// C (rows × columns), and what it becomes.
+#[derive(Clone, Copy)]
+pub struct Target<T> {
+    pub start: *mut T,
+    pub row: usize,
+    pub panel: usize,
+    pub begin: Start<T>,
+    pub epilogue: Epilogue,
+    /// With [`Epilogue::ReluMask`]: the kept outputs, laid out as C.
+    pub kept: *const T,
+}
+
+/// How parts of k make one element of C.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Join {
+    /// One chain over all of k.
+    Chain,
+    /// 16 chains, each over every 16th k, joined by a fixed tree: for few outputs of many inputs ([`chained`]).
+    Interleaved,
+    /// A chain for each [`CHUNK`] of k, added in order; to what C holds when `accumulate` is set.
+    Chunks { accumulate: bool },
+}
+
+/// C ← A · B for `rows` × `columns` elements, over `k`.
+///
+/// Work is numbered in *units*, one row tile by one group of columns each, row tiles outermost, so that a range of
+/// units is a nearly contiguous range of rows.
+#[derive(Clone, Copy)]
+pub struct Product<T> {
+    pub rows: usize,
+    pub columns: usize,
+    pub k: usize,
+    pub a: Operand<T>,
+    /// Panels of 16 columns, 16 elements a k, padded to whole panels.
+    pub b: *const T,
+    pub b_panel: usize,
+    pub c: Target<T>,
+    pub join: Join,
+    /// Copy each block of A to a buffer first: pays where A's elements of equal k lie side by side.
+    pub pack_a: bool,
+}
+
+/// A product cut into tiles for one instruction set.
+struct Grid {
+    tiles: usize,
+    groups: usize,
+    /// Vectors and columns in a whole group.
+    vectors: usize,
+    width: usize,
+}
+
+impl<T: Element> Product<T> {
+    fn grid<S: Simd>(&self) -> Grid {
+        let (tile_rows, vectors) = match self.join {
+            Join::Interleaved => (1, PANEL / T::Vector::<S>::LANES),
+            _ => (S::TILE_ROWS, tile_vectors::<S>(self.rows)),
+        };
+        // Whole panels, so that what comes after a group finds its features' rows side by side.
+        let width = (vectors * T::Vector::<S>::LANES).max(PANEL);
+        Grid {
+            tiles: self.rows.div_ceil(tile_rows),
+            groups: self.columns.div_ceil(width),
+            vectors,
+            width,
+        }
+    }
+
+    /// Rows `..` of tile t: as even as can be, so that no tile is much smaller than the others.
+    fn tile_start(&self, tiles: usize, t: usize) -> usize {
+        let (base, longer) = (self.rows / tiles, self.rows % tiles);
+        t * base + t.min(longer)
+    }
+
+    /// The number of units of work.
+    pub fn units<S: Simd>(&self) -> usize {
+        let grid = self.grid::<S>();
+        grid.tiles * grid.groups
+    }
+
+    /// The first units of a range that make one block: whole row tiles, or the part of one at the range's edge.
+    #[inline(always)]
+    pub fn block<S: Simd>(&self, units: Range<usize>) -> Range<usize> {
+        let groups = self.grid::<S>().groups;
+        let (group, left) = (units.start % groups, units.len());
+        let count = if group == 0 && left >= groups {
+            (left / groups).min(BLOCK_TILES) * groups
+        } else {
+            (groups - group).min(left)
+        };
+        units.start..units.start + count
+    }
+
+    /// The rows and columns of a block.
+    #[inline(always)]
+    pub fn rectangle<S: Simd>(&self, block: Range<usize>) -> (Range<usize>, Range<usize>) {
+        let grid = self.grid::<S>();
+        let tiles = block.start / grid.groups..block.end.div_ceil(grid.groups);
+        let groups = if tiles.len() == 1 {
+            block.start % grid.groups..(block.end - 1) % grid.groups + 1
+        } else {
+            0..grid.groups
+        };
+        let rows = self.tile_start(grid.tiles, tiles.start)..self.tile_start(grid.tiles, tiles.end);
+        (rows, groups.start * grid.width..self.columns.min(groups.end * grid.width))
+    }
+
+    /// Elements of the buffer that a thread needs to pack A.
+    pub fn packed_len<S: Simd>(rows: usize, k: usize) -> usize {
+        rows.min(BLOCK_TILES * S::TILE_ROWS) * k
+    }
+
+    /// The part of k that a group of B should have at most, to stay in the second-level cache.
+    fn chain_part(&self, width: usize) -> usize {
+        (caches().l2 / 2 / (width * size_of::<T>())).next_multiple_of(PANEL)
+    }
+
+    /// Computes a range of units. `after` is told of every finished rectangle (rows, columns) while it is in the
+    /// first-level cache.
+    ///
+    /// # Safety
+    /// The operands' elements lie in memory that may be read, C also written; no other thread touches the rectangles of
+    /// C in `units`; `packed` holds [`Product::packed_len`] elements if `pack_a` is set.
+    #[inline(always)]
+    pub unsafe fn run<S: Simd>(
+        &self,
+        simd: S,
+        units: Range<usize>,
+        packed: *mut T,
+        mut after: impl FnMut(Range<usize>, Range<usize>),
+    ) {
+        let grid = self.grid::<S>();
+        if grid.tiles == 0 || grid.groups == 0 {
+            return;
+        }
+        // LOOP 1: blocks.
+        let mut left = units;
+        while !left.is_empty() {
+            let block = self.block::<S>(left.clone());
+            left.start = block.end;
+            // SAFETY: as the caller's.
+            unsafe { self.run_block(simd, &grid, block, packed, &mut after) }
+        }
+    }
+
+    /// # Safety
+    /// As [`Product::run`].
+    #[inline(always)]
+    unsafe fn run_block<S: Simd>(
+        &self,
+        simd: S,
+        grid: &Grid,
+        block: Range<usize>,
+        packed: *mut T,
+        after: &mut impl FnMut(Range<usize>, Range<usize>),
+    ) {
+        let tiles = block.start / grid.groups..block.end.div_ceil(grid.groups);
+        let (rows, columns) = self.rectangle::<S>(block);
+        let first_row = rows.start;
+        let part = match self.join {
+            Join::Chain => self.chain_part(grid.width),
+            Join::Interleaved => self.k,
+            Join::Chunks { .. } => CHUNK,
+        };
+        if self.pack_a {
+            for t in tiles.clone() {
+                let tile_rows = self.tile_start(grid.tiles, t)..self.tile_start(grid.tiles, t + 1);
+                // SAFETY: the buffer holds the block's rows over all of k.
+                unsafe {
+                    self.pack_tile(
+                        tile_rows.clone(),
+                        packed.add((tile_rows.start - first_row) * self.k),
+                    )
+                }
+            }
+        }
+        // LOOP 2: parts of k; once even when k is zero, so that C is written.
+        let mut k = 0;
+        loop {
+            let k_here = part.min(self.k - k);
+            let (first, last) = (k == 0, k + k_here == self.k);
+            let (begin, epilogue) = match self.join {
+                Join::Interleaved => (self.c.begin, self.c.epilogue),
+                Join::Chain => (
+                    if first { self.c.begin } else { Start::Target },
+                    if last {
+                        self.c.epilogue
+                    } else {
+                        Epilogue::Store
+                    },
+                ),
+                Join::Chunks { accumulate } => (
+                    Start::Zero,
+                    if first && !accumulate {
+                        Epilogue::Store
+                    } else {
+                        Epilogue::Add
+                    },
+                ),
+            };
+            // LOOP 3: groups of columns.
+            let mut column = columns.start;
+            while column < columns.end {
+                let end = columns.end.min(column + grid.width);
+                // LOOP 4: row tiles.
+                for t in tiles.clone() {
+                    let row = self.tile_start(grid.tiles, t);
+                    let count = self.tile_start(grid.tiles, t + 1) - row;
+                    // SAFETY: row, column and k lie within the product; `packed` as above.
+                    unsafe {
+                        let (a, a_row, a_k, a_block, k_block) = if self.pack_a {
+                            (
+                                packed
+                                    .add((row - first_row) * self.k + k * count)
+                                    .cast_const(),
+                                1,
+                                count,
+                                0,
+                                usize::MAX,
+                            )
+                        } else {
+                            let (block, within) = (k / self.a.k_block, k % self.a.k_block);
+                            let start = self
+                                .a
+                                .start
+                                .add(row * self.a.row + block * self.a.block + within * self.a.k);
+                            (start, self.a.row, self.a.k, self.a.block, self.a.k_block)
+                        };
+                        let mut at = column;
+                        let mut vectors = grid.vectors;
+                        while at < end {
+                            let lanes = T::Vector::<S>::LANES;
+                            while vectors > 1 && (vectors / 2) * lanes >= end - at {
+                                vectors /= 2;
+                            }
+                            let (panel, within) = (at / PANEL, at % PANEL);
+                            let offset = row * self.c.row + panel * self.c.panel + within;
+                            let tile = Tile {
+                                k: k_here,
+                                k_block,
+                                a,
+                                a_row,
+                                a_k,
+                                a_block,
+                                b: self.b.add(panel * self.b_panel + within + k * PANEL),
+                                b_panel: self.b_panel,
+                                c: self.c.start.add(offset),
+                                c_row: self.c.row,
+                                c_panel: self.c.panel,
+                                kept: self.c.kept.wrapping_add(offset),
+                                start: match begin {
+                                    Start::Rows(bias) => Start::Rows(bias.add(row)),
+                                    Start::Columns(bias) => Start::Columns(bias.add(at)),
+                                    other => other,
+                                },
+                                columns: self.columns - at,
+                            };
+                            match self.join {
+                                Join::Interleaved => run_chains(simd, epilogue, vectors, &tile),
+                                _ => run_tile(simd, epilogue, count, vectors, &tile),
+                            }
+                            at += vectors * lanes;
+                        }
+                    }
+                }
+                if last {
+                    after(rows.clone(), column..end);
+                }
+                column = end;
+            }
+            k += k_here;
+            if last {
+                break;
+            }
+        }
+    }
+
+    /// Copies rows of A so that the elements of one k lie side by side: `[k][rows]`.
+    ///
+    /// # Safety
+    /// The rows lie within A, and `target` holds rows · k elements.
+    #[inline(always)]
+    unsafe fn pack_tile(&self, rows: Range<usize>, target: *mut T) {
+        const AHEAD: usize = 8;
+        let count = rows.len();
+        // SAFETY: within A and the buffer, for which the caller vouches; a prefetch may go past the end.
+        unsafe {
+            let source = self.a.start.add(rows.start * self.a.row);
+            for k in 0..self.k {
+                let row = source.add(k * self.a.k);
+                T::Vector::<AnyPortable>::prefetch(row.wrapping_add(AHEAD * self.a.k));
+                for r in 0..count {
+                    *target.add(k * count + r) = *row.add(r * self.a.row);
+                }
+            }
+        }
+    }
+}
+
+/// Row tiles in a block: with 14 rows of 1,024 floats each some 220 KiB, a part of any second-level cache that matters.
+const BLOCK_TILES: usize = 4;

@@ -1,0 +1,283 @@
+//! The backward pass: layer by layer from the last, first the gradient of the layer's input, then of its parameters.
+
+#![allow(unsafe_code)]
+
+use super::forward::{apply_masks, needs_columns, share};
+use super::workspace::Workspace;
+use super::{Linear, Network, Rowwise};
+use crate::activation::{self, Activation, Keeps};
+use crate::gemm::pack::sum_rows;
+use crate::gemm::{Epilogue, Join, Operand, PANEL, Product, Start, Target, panel_stride};
+use crate::pool::{Member, Shared};
+use crate::simd::{Element, Simd, Vector};
+use crate::softmax;
+use std::ops::Range;
+use std::ptr::{null, null_mut};
+
+/// What a backward pass computes beside the gradients of the trained parameters.
+#[derive(Clone, Copy)]
+pub struct Wanted {
+    pub rows: usize,
+    /// The gradient of the network's input.
+    pub dx: bool,
+    /// Add to the gradient buffer instead of overwriting it.
+    pub accumulate: bool,
+}
+
+impl<T: Element> Network<T> {
+    /// All layers, from the gradient of the last one's linear output on ([`Network::derive`] has been applied).
+    ///
+    /// `finished` is told of each range of the flat buffers whose gradient is complete, when no thread needs the
+    /// parameters there any more: an update may follow at once.
+    ///
+    /// # Safety
+    /// The team runs this together after a forward pass in training mode, with nothing else at the workspace, the
+    /// parameters or the gradients; the barrier after what wrote the last layer's gradient has been passed.
+    #[inline(always)]
+    pub(super) unsafe fn backward_layers<S: Simd>(
+        &self,
+        simd: S,
+        member: &Member<'_>,
+        space: &Workspace<T>,
+        wanted: Wanted,
+        finished: &impl Fn(Range<usize>),
+    ) {
+        let rows = wanted.rows;
+        for l in (0..self.layers.len()).rev() {
+            let layer = &self.layers[l];
+            let gradient = &space.layers[l].gradient;
+            if let Some(rowwise) = layer.rowwise {
+                for panel in member.share(rows.div_ceil(PANEL)) {
+                    let at = panel * panel_stride(layer.outputs);
+                    let range = at..at + layer.outputs * PANEL;
+                    // SAFETY: this panel is this member's; the output was finished in the forward pass.
+                    unsafe {
+                        let out = share(&space.layers[l].out).read(range.clone());
+                        let gradient = share(gradient).write(range);
+                        softmax::backward_panel(simd, rowwise == Rowwise::LogSoftmax, layer.outputs, out, gradient);
+                    }
+                }
+                member.barrier();
+            }
+            if l > 0 || wanted.dx {
+                let target = if l > 0 { &space.layers[l - 1].gradient } else { &space.dx };
+                // SAFETY: members write disjoint parts of the target, and read what was finished before a barrier.
+                unsafe {
+                    if let Some(linear) = &layer.linear {
+                        let packed = share(&space.packed[member.index]);
+                        let relu = l > 0 && self.fuses_relu(l - 1);
+                        let product = self.input_product(linear, l, space, rows, relu);
+                        let units = member.share(product.units::<S>());
+                        product.run(simd, units, packed.as_ptr(), |features, columns| {
+                            for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
+                                self.before(simd, l, space, features.clone(), panel, relu);
+                            }
+                        });
+                    } else {
+                        for panel in member.share(rows.div_ceil(PANEL)) {
+                            let at = panel * panel_stride(layer.inputs);
+                            let range = at..at + layer.inputs * PANEL;
+                            share(target).write(range.clone()).copy_from_slice(share(gradient).read(range));
+                            self.before(simd, l, space, 0..layer.inputs, panel, false);
+                        }
+                    }
+                }
+                member.barrier();
+            }
+            if let Some(linear) = &layer.linear {
+                // SAFETY: members write disjoint parts of the gradient buffer; this layer's weights were last read
+                // before the barrier.
+                unsafe { self.parameter_gradients(simd, member, linear, l, space, wanted, finished) };
+            }
+        }
+    }
+
+    /// Whether the derivative of layer l's activation is folded into the product that gives its gradient.
+    fn fuses_relu(&self, l: usize) -> bool {
+        self.layers[l].activation == Activation::Relu && self.layers[l].rowwise.is_none()
+    }
+
+    /// What follows the gradient of layer l's input: the derivative of the layer before, or of the scaler.
+    ///
+    /// # Safety
+    /// No other thread touches these features of the panel.
+    #[inline(always)]
+    unsafe fn before<S: Simd>(
+        &self,
+        simd: S,
+        l: usize,
+        space: &Workspace<T>,
+        features: Range<usize>,
+        panel: usize,
+        relu_done: bool,
+    ) {
+        if l > 0 {
+            // SAFETY: the caller's.
+            unsafe { self.derive(simd, l - 1, space, features, panel, relu_done) };
+        } else if let Some((_, factor)) = &self.scale {
+            let at = panel * panel_stride(self.inputs) + features.start * PANEL;
+            // SAFETY: the caller's.
+            let values = unsafe { share(&space.dx).write(at..at + features.len() * PANEL) };
+            for (values, &factor) in values.chunks_exact_mut(PANEL).zip(&factor[features]) {
+                for value in values {
+                    *value = *value * factor;
+                }
+            }
+        }
+    }
+
+    /// Turns the gradient of layer l's output into that of its linear output, in place, for some features of a panel.
+    ///
+    /// # Safety
+    /// No other thread touches these features of the panel.
+    #[inline(always)]
+    pub(super) unsafe fn derive<S: Simd>(
+        &self,
+        simd: S,
+        l: usize,
+        space: &Workspace<T>,
+        features: Range<usize>,
+        panel: usize,
+        relu_done: bool,
+    ) {
+        let (layer, space) = (&self.layers[l], &space.layers[l]);
+        let keeps = layer.activation.keeps();
+        if layer.rowwise.is_some() || (layer.dropout.is_none() && (relu_done || keeps == Keeps::Nothing)) {
+            return;
+        }
+        let at = panel * panel_stride(layer.outputs);
+        let range = at + features.start * PANEL..at + features.end * PANEL;
+        // SAFETY: the caller's.
+        let gradient = unsafe { share(&space.gradient).write(range.clone()) };
+        if let Some(dropout) = layer.dropout {
+            let masks = &space.masks[panel * layer.outputs..][features];
+            apply_masks(simd, dropout, masks, gradient);
+        }
+        if !relu_done && keeps != Keeps::Nothing {
+            let kept = if layer.keeps_apart() { &space.kept } else { &space.out };
+            // SAFETY: finished in the forward pass.
+            let kept = unsafe { share(kept).read(range) };
+            activation::backward_in_place(simd, layer.activation, gradient, kept);
+        }
+    }
+
+    /// The product dXᵀ = Wᵀ·dZᵀ of layer l.
+    fn input_product(
+        &self,
+        linear: &Linear,
+        l: usize,
+        space: &Workspace<T>,
+        rows: usize,
+        relu: bool,
+    ) -> Product<T> {
+        let target = if l > 0 { &space.layers[l - 1].gradient } else { &space.dx };
+        // SAFETY: the offset was checked against the buffer when the network was compiled.
+        let weights = unsafe { self.parameters.as_mut_pointer().add(linear.weight) };
+        Product {
+            rows: linear.inputs,
+            columns: rows,
+            k: linear.outputs,
+            a: Operand::plain(weights, 1, linear.inputs),
+            b: space.layers[l].gradient.as_ptr(),
+            b_panel: panel_stride(linear.outputs),
+            c: Target {
+                start: target.as_mut_pointer(),
+                row: PANEL,
+                panel: panel_stride(linear.inputs),
+                begin: Start::Zero,
+                epilogue: if relu { Epilogue::ReluMask } else { Epilogue::Store },
+                kept: if relu { space.layers[l - 1].out.as_ptr() } else { null() },
+            },
+            join: Join::Chain,
+            pack_a: rows > 2 * PANEL && linear.inputs >= PACK_FROM,
+        }
+    }
+
+    /// dW = dZᵀ·X and db of layer l, this member's part.
+    ///
+    /// # Safety
+    /// As [`Network::backward_layers`].
+    #[inline(always)]
+    unsafe fn parameter_gradients<S: Simd>(
+        &self,
+        simd: S,
+        member: &Member<'_>,
+        linear: &Linear,
+        l: usize,
+        space: &Workspace<T>,
+        wanted: Wanted,
+        finished: &impl Fn(Range<usize>),
+    ) {
+        let gradient = &space.layers[l].gradient;
+        let flat = self.gradients.as_mut_pointer();
+        if linear.train_weight {
+            debug_assert!(needs_columns(self, l));
+            let x = if l == 0 { &space.x_columns } else { &space.layers[l - 1].columns };
+            let product = Product {
+                rows: linear.outputs,
+                columns: linear.inputs,
+                k: wanted.rows,
+                a: Operand {
+                    start: gradient.as_ptr(),
+                    row: PANEL,
+                    k: 1,
+                    block: panel_stride(linear.outputs),
+                    k_block: PANEL,
+                },
+                b: x.as_ptr(),
+                b_panel: panel_stride(wanted.rows),
+                c: Target {
+                    // SAFETY: the offset was checked against the buffer when the network was compiled.
+                    start: unsafe { flat.add(linear.weight) },
+                    row: linear.inputs,
+                    panel: PANEL,
+                    begin: Start::Zero,
+                    epilogue: Epilogue::Store,
+                    kept: null(),
+                },
+                join: Join::Chunks { accumulate: wanted.accumulate },
+                pack_a: false,
+            };
+            let mut units = member.share(product.units::<S>());
+            while !units.is_empty() {
+                let block = product.block::<S>(units.clone());
+                units.start = block.end;
+                // SAFETY: the shares of units are disjoint rectangles of the gradient.
+                unsafe { product.run(simd, block.clone(), null_mut(), |_, _| {}) };
+                let (rows, columns) = product.rectangle::<S>(block);
+                if columns.len() == linear.inputs {
+                    let start = linear.weight + rows.start * linear.inputs;
+                    finished(start..start + rows.len() * linear.inputs);
+                } else {
+                    for row in rows {
+                        let start = linear.weight + row * linear.inputs;
+                        finished(start + columns.start..start + columns.end);
+                    }
+                }
+            }
+        }
+        if let (true, Some(biases)) = (linear.train_bias, linear.biases()) {
+            // SAFETY: within the buffer, as checked when the network was compiled.
+            let sums = unsafe { Shared::from_raw(flat.add(biases.start), biases.len()) };
+            let blocks = member.share(linear.outputs.div_ceil(PANEL));
+            let done = biases.start + (blocks.start * PANEL).min(linear.outputs)
+                ..biases.start + (blocks.end * PANEL).min(linear.outputs);
+            // SAFETY: the shares of feature blocks are disjoint.
+            unsafe {
+                let panels = share(gradient);
+                sum_rows(simd, wanted.rows, linear.outputs, blocks, panels, sums, wanted.accumulate);
+            }
+            if !done.is_empty() {
+                finished(done);
+            }
+        }
+    }
+}
+
+/// Inputs from which on packing the columns of W pays (below, they are read in place).
+const PACK_FROM: usize = 128;
+
+/// Elements in a vector, for checks that panels divide evenly.
+pub(super) const fn lanes<S: Simd, T: Element>() -> usize {
+    T::Vector::<S>::LANES
+}

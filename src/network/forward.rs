@@ -1,0 +1,253 @@
+//! The forward pass: pack the batch into panels, then layer by layer, all threads in step.
+
+#![allow(unsafe_code)]
+
+use super::workspace::{LayerSpace, Workspace};
+use super::{Dropout, Layer, Linear, Network, Rowwise};
+use crate::activation::{self, Activation, Keeps};
+use crate::buffer::Aligned;
+use crate::gemm::pack::{Scale, Source, blocks, pack_rows, panels_to_columns};
+use crate::gemm::{Epilogue, Join, Operand, PANEL, Product, Start, Target, chained, panel_stride};
+use crate::pool::{Member, Shared};
+use crate::random::DropoutMask;
+use crate::simd::{Element, Simd, Vector};
+use crate::softmax;
+use std::ops::Range;
+use std::ptr::{null, null_mut};
+
+/// The members of a team write disjoint parts of it, as each pass says.
+pub fn share<T>(buffer: &Aligned<T>) -> Shared<'_, T> {
+    // SAFETY: the buffer is valid for its length; disjointness is up to the unsafe accessors' callers.
+    unsafe { Shared::from_raw(buffer.as_mut_pointer(), buffer.len()) }
+}
+
+/// What a forward pass does beside the outputs: whether to drop out and keep what a backward pass needs.
+#[derive(Clone, Copy)]
+pub struct Mode {
+    /// The key of this step's masks; None in evaluation.
+    pub training: Option<DropoutKey>,
+    /// The number of the batch's first row, for the masks.
+    pub first_row: usize,
+}
+
+/// Whether the next layer's weight gradient needs this layer's output as columns.
+pub fn needs_columns(network: &Network<impl Element>, l: usize) -> bool {
+    network.layers.get(l).is_some_and(|next| next.linear.is_some_and(|linear| linear.train_weight))
+}
+
+impl<T: Element> Network<T> {
+    fn parameter(&self, offset: usize) -> *const T {
+        // SAFETY: offsets were checked against the buffer when the network was compiled.
+        unsafe { self.parameters.as_mut_pointer().add(offset) }
+    }
+
+    /// The product Zᵀ = W·Xᵀ + b of a layer.
+    pub(super) fn forward_product(
+        &self,
+        linear: &Linear,
+        rows: usize,
+        x: *const T,
+        out: *mut T,
+        epilogue: Epilogue,
+    ) -> Product<T> {
+        Product {
+            rows: linear.outputs,
+            columns: rows,
+            k: linear.inputs,
+            a: Operand::plain(self.parameter(linear.weight), linear.inputs, 1),
+            b: x,
+            b_panel: panel_stride(linear.inputs),
+            c: Target {
+                start: out,
+                row: PANEL,
+                panel: panel_stride(linear.outputs),
+                begin: linear.bias.map_or(Start::Zero, |bias| Start::Rows(self.parameter(bias))),
+                epilogue,
+                kept: null(),
+            },
+            join: if chained(linear.outputs, linear.inputs) { Join::Interleaved } else { Join::Chain },
+            pack_a: false,
+        }
+    }
+
+    /// This member's part of packing the batch and drawing the masks.
+    ///
+    /// # Safety
+    /// `source` holds `rows` rows; the team runs this together, with nothing else at the workspace.
+    #[inline(always)]
+    pub(super) unsafe fn load<S: Simd>(
+        &self,
+        simd: S,
+        member: &Member<'_>,
+        space: &Workspace<T>,
+        source: &Source<'_, T>,
+        rows: usize,
+        mode: Mode,
+    ) {
+        let panels = member.share(rows.div_ceil(PANEL));
+        let scale = self.scale.as_ref().map(|(shift, factor)| Scale { shift, factor });
+        let columns = (mode.training.is_some() && needs_columns(self, 0)).then(|| share(&space.x_columns));
+        // SAFETY: the shares of the members are disjoint panels.
+        unsafe {
+            pack_rows(simd, source, scale, rows, self.inputs, panels.clone(), share(&space.x), columns);
+        }
+        if let Some(key) = mode.training {
+            for (layer, space) in self.layers.iter().zip(&space.layers) {
+                if let Some(dropout) = layer.dropout {
+                    // SAFETY: the shares of the members are disjoint panels.
+                    unsafe { draw_masks(simd, key, dropout, layer.outputs, mode.first_row, panels.clone(), space) };
+                }
+            }
+        }
+    }
+
+    /// All layers; the members meet after each.
+    ///
+    /// # Safety
+    /// As [`Network::load`], which has been run and its barrier passed.
+    #[inline(always)]
+    pub(super) unsafe fn forward_layers<S: Simd>(
+        &self,
+        simd: S,
+        member: &Member<'_>,
+        space: &Workspace<T>,
+        rows: usize,
+        training: bool,
+    ) {
+        for (l, layer) in self.layers.iter().enumerate() {
+            let x = if l == 0 { &space.x } else { &space.layers[l - 1].out };
+            // SAFETY: members write disjoint parts of this layer's space and read what was finished before a barrier.
+            unsafe {
+                if training && l > 0 && needs_columns(self, l) {
+                    let share_of_blocks = member.share(blocks(rows, layer.inputs));
+                    let columns = share(&space.layers[l - 1].columns);
+                    panels_to_columns(simd, rows, layer.inputs, share_of_blocks, share(x), columns);
+                }
+                self.forward_layer(simd, member, layer, &space.layers[l], x, rows, training);
+            }
+            member.barrier();
+        }
+    }
+
+    /// # Safety
+    /// As [`Network::forward_layers`].
+    #[inline(always)]
+    unsafe fn forward_layer<S: Simd>(
+        &self,
+        simd: S,
+        member: &Member<'_>,
+        layer: &Layer,
+        space: &LayerSpace<T>,
+        x: &Aligned<T>,
+        rows: usize,
+        training: bool,
+    ) {
+        let Some(linear) = &layer.linear else {
+            let panels = member.share(rows.div_ceil(PANEL));
+            for panel in panels {
+                let at = panel * panel_stride(layer.outputs);
+                let range = at..at + layer.outputs * PANEL;
+                // SAFETY: this panel is this member's; the input was finished before the barrier.
+                unsafe {
+                    let input = share(x).read(range.clone());
+                    if let Some(rowwise) = layer.rowwise {
+                        let out = share(&space.out).write(range);
+                        softmax::forward_panel(simd, rowwise == Rowwise::LogSoftmax, layer.outputs, input, out);
+                    } else {
+                        let first = if training && layer.keeps_apart() { &space.kept } else { &space.out };
+                        share(first).write(range).copy_from_slice(input);
+                        finish(simd, layer, space, training, 0..layer.outputs, panel);
+                    }
+                }
+            }
+            return;
+        };
+        let fused = layer.activation == Activation::Relu;
+        let epilogue = if fused { Epilogue::Relu } else { Epilogue::Store };
+        let apart = training && layer.keeps_apart();
+        let out = if apart { &space.kept } else { &space.out };
+        let product = self.forward_product(linear, rows, x.as_ptr(), out.as_mut_pointer(), epilogue);
+        let units = member.share(product.units::<S>());
+        let done = (fused || layer.activation == Activation::Identity) && !(training && layer.dropout.is_some());
+        // SAFETY: the shares of units are disjoint rectangles of the output.
+        unsafe {
+            product.run(simd, units, null_mut(), |features, columns| {
+                if !done {
+                    for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
+                        finish(simd, layer, space, training, features.clone(), panel);
+                    }
+                }
+            });
+        }
+    }
+}
+
+/// Activation (unless fused) and dropout of some features of a panel whose linear output is in place.
+///
+/// # Safety
+/// No other thread touches these features of the panel.
+#[inline(always)]
+unsafe fn finish<S: Simd, T: Element>(
+    simd: S,
+    layer: &Layer,
+    space: &LayerSpace<T>,
+    training: bool,
+    features: Range<usize>,
+    panel: usize,
+) {
+    let at = panel * panel_stride(layer.outputs);
+    let range = at + features.start * PANEL..at + features.end * PANEL;
+    // SAFETY: the caller's.
+    let out = unsafe { share(&space.out).write(range.clone()) };
+    if training && layer.keeps_apart() {
+        // SAFETY: the caller's.
+        let kept = unsafe { share(&space.kept).write(range) };
+        if layer.activation.keeps() == Keeps::Input {
+            activation::forward(simd, layer.activation, kept, out);
+        } else {
+            activation::forward_in_place(simd, layer.activation, kept);
+            out.copy_from_slice(kept);
+        }
+    } else if layer.linear.is_none() || layer.activation != Activation::Relu {
+        activation::forward_in_place(simd, layer.activation, out);
+    }
+    if let (true, Some(dropout)) = (training, layer.dropout) {
+        let masks = &space.masks[panel * layer.outputs..][features];
+        apply_masks(simd, dropout, masks, out);
+    }
+}
+
+/// Zeroes what is dropped and scales what is kept.
+#[inline(always)]
+pub(super) fn apply_masks<S: Simd, T: Element>(simd: S, dropout: Dropout, masks: &[u16], values: &mut [T]) {
+    let lanes = T::Vector::<S>::LANES;
+    let scale = T::Vector::<S>::splat(simd, T::from_f64(1.0 / (1.0 - dropout.p)));
+    let zero = T::Vector::<S>::zero(simd);
+    for (mask, values) in masks.iter().zip(values.chunks_exact_mut(PANEL)) {
+        for (j, values) in values.chunks_exact_mut(lanes).enumerate() {
+            let keep = T::Vector::<S>::mask_from_bits(simd, u32::from(*mask) >> (j * lanes));
+            let scaled = T::Vector::<S>::load_slice(simd, values) * scale;
+            T::Vector::<S>::select(keep, scaled, zero).store_slice(values);
+        }
+    }
+}
+
+/// # Safety
+/// No other thread touches these panels' masks.
+#[inline(always)]
+unsafe fn draw_masks<S: Simd, T: Element>(
+    simd: S,
+    key: DropoutKey,
+    dropout: Dropout,
+    features: usize,
+    first_row: usize,
+    panels: Range<usize>,
+    space: &LayerSpace<T>,
+) {
+    let masks = share(&space.masks);
+    for panel in panels {
+        // SAFETY: the caller's.
+        let masks = unsafe { masks.write(panel * features..(panel + 1) * features) };
+        crate::random::dropout_masks(simd, key, dropout.layer, first_row + panel * PANEL, dropout.p, masks);
+    }
+}

@@ -1,0 +1,79 @@
+//! Prediction by a network whose parameters may still change: the forward pass of training, without what training keeps.
+
+#![allow(unsafe_code)]
+
+use super::forward::{Mode, share};
+use super::workspace::{Purpose, Workspace};
+use super::Network;
+use crate::gemm::PANEL;
+use crate::gemm::pack::{Source, unpack_rows};
+use crate::pool::{self, Member, Shared};
+use crate::simd::{Element, Isa, Kernel, Simd};
+use std::ops::Range;
+
+/// Rows that pass through the network together; a multiple of a panel.
+const BLOCK_ROWS: usize = 512;
+
+struct Predict<'a, T> {
+    network: &'a Network<T>,
+    member: Member<'a>,
+    space: &'a Workspace<T>,
+    x: Source<'a, T>,
+    rows: usize,
+    out: Shared<'a, T>,
+}
+
+impl<T: Element> Kernel for Predict<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { network, member, space, x, rows, out } = self;
+        let mode = Mode { training: None, first_row: 0 };
+        // SAFETY: the team runs this together over a workspace of its own; members unpack disjoint panels.
+        unsafe {
+            network.load(simd, &member, space, &x, rows, mode);
+            member.barrier();
+            network.forward_layers(simd, &member, space, rows, false);
+            let last = &space.layers[space.layers.len() - 1].out;
+            let panels = member.share(rows.div_ceil(PANEL));
+            unpack_rows(simd, rows, network.outputs, panels, share(last), out);
+            member.barrier();
+        }
+    }
+}
+
+impl<T: Element> Network<T> {
+    /// A copy of some parameters.
+    pub(crate) fn read(&self, range: Range<usize>) -> Vec<T> {
+        assert!(range.start <= range.end && range.end <= self.parameters.len());
+        // SAFETY: within the buffer; reads of plain numbers.
+        unsafe { std::slice::from_raw_parts(self.parameters.as_mut_pointer().add(range.start), range.len()).to_vec() }
+    }
+
+    /// Evaluates `rows` rows into `out` (row-major, contiguous). Many threads may do this at once.
+    ///
+    /// # Safety
+    /// `x` holds `rows` rows of `inputs` elements that nobody writes meanwhile.
+    ///
+    /// # Panics
+    /// If `out` does not hold rows × outputs elements.
+    pub unsafe fn predict(&self, isa: Isa, x: Source<'_, T>, rows: usize, out: &mut [T]) {
+        assert!(out.len() == rows * self.outputs);
+        let spaces = || self.predicting.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut space = spaces().pop().unwrap_or_else(Workspace::empty);
+        space.prepare(self, rows.min(BLOCK_ROWS), Purpose::Predict);
+        let out = Shared::new(out);
+        let work = |member: Member<'_>| {
+            for first in (0..rows).step_by(BLOCK_ROWS) {
+                let here = BLOCK_ROWS.min(rows - first);
+                let at = first * self.outputs..(first + here) * self.outputs;
+                // SAFETY: the part of the result that belongs to this block, which the team fills together.
+                let part = unsafe { Shared::from_raw(out.as_ptr().add(at.start), at.len()) };
+                let x = Source { start: x.start.wrapping_offset(first as isize * x.row_stride), ..x };
+                isa.run(Predict { network: self, member: member.again(), space: &space, x, rows: here, out: part });
+            }
+        };
+        pool::run(self.flops() * rows as f64, &work);
+        spaces().push(space);
+    }
+}

@@ -1,0 +1,107 @@
+//! What one pass over a batch writes, allocated once for the largest batch seen.
+
+use super::{Layer, Network};
+use crate::buffer::Aligned;
+use crate::gemm::{PANEL, padded, panels_len};
+use crate::pool::num_threads;
+use crate::simd::Element;
+
+/// What a pass needs beside the activations.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Purpose {
+    Predict,
+    Train,
+}
+
+pub struct Workspace<T> {
+    /// Rows that fit.
+    pub rows: usize,
+    purpose: Purpose,
+    /// The batch, scaled: panels, and columns for the first layer's weight gradient.
+    pub x: Aligned<T>,
+    pub x_columns: Aligned<T>,
+    pub layers: Vec<LayerSpace<T>>,
+    /// The gradient with respect to the input, when asked for.
+    pub dx: Aligned<T>,
+    /// Dense targets in panels.
+    pub targets: Aligned<T>,
+    pub losses: Aligned<T>,
+    pub factors: Aligned<T>,
+    /// One packing buffer a thread.
+    pub packed: Vec<Aligned<T>>,
+    /// What the last training forward pass saw: rows, seed, step. None: nothing to go backward from.
+    pub forward: Option<Forward>,
+}
+
+/// The pass that a backward pass belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    pub rows: usize,
+}
+
+pub struct LayerSpace<T> {
+    /// The layer's output, in panels.
+    pub out: Aligned<T>,
+    /// What the activation's derivative is computed from, where that is not the output.
+    pub kept: Aligned<T>,
+    /// The output as columns, for the next layer's weight gradient.
+    pub columns: Aligned<T>,
+    /// The gradient with respect to the layer's linear output (before the activation).
+    pub gradient: Aligned<T>,
+    /// Dropout's keep-masks: bit r of `[panel][feature]` is row r of the panel.
+    pub masks: Aligned<u16>,
+}
+
+impl<T: Element> Workspace<T> {
+    pub fn empty() -> Self {
+        let none = || Aligned::zeros(0);
+        Self {
+            rows: 0,
+            purpose: Purpose::Predict,
+            x: none(),
+            x_columns: none(),
+            layers: Vec::new(),
+            dx: none(),
+            targets: none(),
+            losses: none(),
+            factors: none(),
+            packed: Vec::new(),
+            forward: None,
+        }
+    }
+
+    /// Grows to `rows` rows of the network, if need be, and to the threads that are set.
+    pub fn prepare(&mut self, network: &Network<T>, rows: usize, purpose: Purpose) {
+        let threads = num_threads();
+        if self.rows >= rows.max(1) && self.purpose >= purpose && self.packed.len() >= threads {
+            return;
+        }
+        let rows = rows.max(self.rows).max(1);
+        let train = purpose == Purpose::Train;
+        let if_train = |len: usize| Aligned::zeros(if train { len } else { 0 });
+        let space = |layer: &Layer| LayerSpace {
+            out: Aligned::zeros(panels_len(rows, layer.outputs)),
+            kept: if_train(if layer.keeps_apart() { panels_len(rows, layer.outputs) } else { 0 }),
+            columns: if_train(panels_len(layer.outputs, rows)),
+            gradient: if_train(panels_len(rows, layer.outputs)),
+            masks: Aligned::zeros(if train && layer.dropout.is_some() { padded(rows) / PANEL * layer.outputs } else { 0 }),
+        };
+        let deepest = network.layers.iter().map(|layer| layer.outputs.max(layer.inputs)).max().unwrap_or(0);
+        *self = Self {
+            rows,
+            purpose,
+            x: Aligned::zeros(panels_len(rows, network.inputs)),
+            x_columns: if_train(panels_len(network.inputs, rows)),
+            layers: network.layers.iter().map(space).collect(),
+            dx: if_train(panels_len(rows, network.inputs)),
+            targets: if_train(panels_len(rows, network.outputs)),
+            losses: if_train(padded(rows)),
+            factors: if_train(padded(rows)),
+            packed: (0..threads).map(|_| if_train(PACKED_ROWS * deepest)).collect(),
+            forward: None,
+        };
+    }
+}
+
+/// The most rows of A that a product packs at a time, on any instruction set.
+const PACKED_ROWS: usize = 64;

@@ -1,0 +1,239 @@
+//! A frozen network: packed weights, immutable, for many threads at once.
+//!
+//! Weights lie in panels of 16 outputs, `[outputs/16][input][16]`, whatever the instruction set; a vector holds the
+//! same input's weights of several outputs, and the rows of the batch are read in place by broadcast. So one row is a
+//! matrix-vector product that reads each weight once, and the result is row-major as it comes. Every output is the same
+//! chain of fused multiply-adds as in training: the same bits.
+
+#![allow(unsafe_code)]
+
+use crate::activation::{self, Activation};
+use crate::buffer::{Aligned, with_scratch};
+use crate::gemm::pack::{Scale, Source, pack_rows};
+use crate::gemm::{Epilogue, Join, Operand, PANEL, Product, Start, Target, chained, padded, panel_stride, panels_len};
+use crate::network::{Network, Rowwise};
+use crate::pool::{self, Member, Shared};
+use crate::simd::{Element, Isa, Kernel, Simd};
+use crate::softmax;
+use std::ops::Range;
+use std::ptr::{null, null_mut};
+
+pub struct Predictor<T> {
+    pub inputs: usize,
+    pub outputs: usize,
+    scale: Option<(Vec<T>, Vec<T>)>,
+    layers: Vec<Layer<T>>,
+    /// Elements from row to row of an intermediate result.
+    row: usize,
+    flops: f64,
+    isa: Isa,
+    threads: Option<usize>,
+}
+
+struct Layer<T> {
+    /// Weights and bias; none for a layer that only applies a function.
+    linear: Option<(Aligned<T>, Aligned<T>)>,
+    activation: Activation,
+    rowwise: Option<Rowwise>,
+    inputs: usize,
+    outputs: usize,
+}
+
+/// Rows that pass through all layers together: their intermediate results stay in the second-level cache.
+const BLOCK_ROWS: usize = 112;
+
+struct Pack<'a, T> {
+    weights: &'a [T],
+    outputs: usize,
+    inputs: usize,
+    panels: &'a mut [T],
+}
+impl<T: Element> Kernel for Pack<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let source = Source::rows(self.weights, self.inputs);
+        let panels = Shared::new(self.panels);
+        let all = 0..self.outputs.div_ceil(PANEL);
+        // SAFETY: one thread; the weights are outputs × inputs, the panels as long as panels_len says.
+        unsafe { pack_rows(simd, &source, None, self.outputs, self.inputs, all, panels, None) }
+    }
+}
+
+impl<T: Element> Predictor<T> {
+    /// Copies the parameters as they are now. `threads` caps the threads of a call.
+    pub fn new(network: &Network<T>, isa: Isa, threads: Option<usize>) -> Self {
+        let layers: Vec<_> = network
+            .layers
+            .iter()
+            .map(|layer| Layer {
+                linear: layer.linear.map(|linear| {
+                    let mut panels = Aligned::zeros(panels_len(linear.outputs, linear.inputs));
+                    let weights = network.read(linear.weights());
+                    let (outputs, inputs) = (linear.outputs, linear.inputs);
+                    isa.run(Pack { weights: &weights, outputs, inputs, panels: &mut panels });
+                    let mut bias = Aligned::zeros(padded(linear.outputs));
+                    if let Some(biases) = linear.biases() {
+                        bias[..linear.outputs].copy_from_slice(&network.read(biases));
+                    }
+                    (panels, bias)
+                }),
+                activation: layer.activation,
+                rowwise: layer.rowwise,
+                inputs: layer.inputs,
+                outputs: layer.outputs,
+            })
+            .collect();
+        let widest = layers.iter().map(|layer| layer.inputs.max(layer.outputs)).max().unwrap_or(0);
+        Self {
+            inputs: network.inputs,
+            outputs: network.outputs,
+            scale: network.scale.clone(),
+            layers,
+            // A line more than whole lines, so that rows do not meet in the same cache sets.
+            row: padded(widest) + PANEL,
+            flops: network.flops(),
+            isa,
+            threads,
+        }
+    }
+
+    /// Computes `rows` rows of `out` (row-major, contiguous).
+    ///
+    /// # Safety
+    /// `x` holds `rows` rows of `inputs` elements that nobody writes meanwhile.
+    ///
+    /// # Panics
+    /// If `out` does not hold rows × outputs elements.
+    pub unsafe fn predict(&self, x: Source<'_, T>, rows: usize, out: &mut [T]) {
+        assert!(out.len() == rows * self.outputs);
+        let out = Shared::new(out);
+        let work = |member: Member<'_>| {
+            self.isa.run(Predict { predictor: self, x, out, rows: member.share(rows) });
+        };
+        let flops = self.flops * rows as f64;
+        let before = self.threads.map(|cap| pool::set_local_num_threads(cap.min(pool::num_threads())));
+        pool::run(flops, &work);
+        if let Some(before) = before {
+            pool::set_local_num_threads(before);
+        }
+    }
+}
+
+struct Predict<'a, T> {
+    predictor: &'a Predictor<T>,
+    x: Source<'a, T>,
+    out: Shared<'a, T>,
+    rows: Range<usize>,
+}
+
+impl<T: Element> Kernel for Predict<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let p = self.predictor;
+        let block = BLOCK_ROWS.min(self.rows.len());
+        with_scratch(2 * block * p.row, |scratch| {
+            let (ping, pong) = scratch.split_at_mut(block * p.row);
+            let mut done = self.rows.start;
+            while done < self.rows.end {
+                let here = done..self.rows.end.min(done + block);
+                done = here.end;
+                // SAFETY: these rows of the result are this member's alone; the input is nobody's to write.
+                unsafe { block_of_rows(simd, p, &self.x, self.out, here, ping, pong) }
+            }
+        });
+    }
+}
+
+/// # Safety
+/// The rows of `out` are this thread's, `x` has these rows, and the scratch halves hold as many rows.
+#[inline(always)]
+unsafe fn block_of_rows<'a, S: Simd, T: Element>(
+    simd: S,
+    p: &Predictor<T>,
+    x: &Source<'_, T>,
+    out: Shared<'_, T>,
+    rows: Range<usize>,
+    mut ping: &'a mut [T],
+    mut pong: &'a mut [T],
+) {
+    let count = rows.len();
+    let (mut input, mut stride) = if p.scale.is_none() && x.column_stride == 1 && x.row_stride >= 0 {
+        (x.start.wrapping_add(rows.start * x.row_stride as usize), x.row_stride as usize)
+    } else {
+        // SAFETY: the caller's.
+        unsafe { copy_input(p, x, rows.clone(), ping) };
+        let copied = ping.as_ptr();
+        std::mem::swap(&mut ping, &mut pong);
+        (copied, p.row)
+    };
+    for (l, layer) in p.layers.iter().enumerate() {
+        let last = l + 1 == p.layers.len();
+        let (target, row) = if last {
+            // SAFETY: the caller's.
+            (unsafe { out.write(rows.start * p.outputs..rows.end * p.outputs) }, p.outputs)
+        } else {
+            (&mut ping[..count * p.row], p.row)
+        };
+        let start = target.as_mut_ptr();
+        let relu = layer.activation == Activation::Relu;
+        let plain = layer.rowwise.is_none() && (relu || layer.activation == Activation::Identity);
+        if let Some((weights, bias)) = &layer.linear {
+            let product = Product {
+                rows: count,
+                columns: layer.outputs,
+                k: layer.inputs,
+                a: Operand::plain(input, stride, 1),
+                b: weights.as_ptr(),
+                b_panel: panel_stride(layer.inputs),
+                c: Target {
+                    start,
+                    row,
+                    panel: PANEL,
+                    begin: Start::Columns(bias.as_ptr()),
+                    epilogue: if relu { Epilogue::Relu } else { Epilogue::Store },
+                    kept: null(),
+                },
+                join: if chained(layer.outputs, layer.inputs) { Join::Interleaved } else { Join::Chain },
+                pack_a: false,
+            };
+            // SAFETY: `count` rows of the input and of the target, and the packed weights and bias of this layer.
+            unsafe { product.run(simd, 0..product.units::<S>(), null_mut(), |_, _| {}) };
+        } else {
+            for r in 0..count {
+                // SAFETY: a row of the input, of the layer's width.
+                let from = unsafe { std::slice::from_raw_parts(input.add(r * stride), layer.inputs) };
+                target[r * row..][..layer.outputs].copy_from_slice(from);
+            }
+        }
+        if !plain || (relu && layer.linear.is_none()) {
+            for values in target.chunks_mut(row.max(1)).take(count) {
+                let values = &mut values[..layer.outputs];
+                match layer.rowwise {
+                    Some(rowwise) => softmax::forward_row(simd, rowwise == Rowwise::LogSoftmax, values),
+                    None => activation::forward_in_place(simd, layer.activation, values),
+                }
+            }
+        }
+        (input, stride) = (start, row);
+        std::mem::swap(&mut ping, &mut pong);
+    }
+}
+
+/// Copies rows of the input to row-major scratch, scaled.
+///
+/// # Safety
+/// `x` has these rows.
+#[inline(always)]
+unsafe fn copy_input<T: Element>(p: &Predictor<T>, x: &Source<'_, T>, rows: Range<usize>, target: &mut [T]) {
+    let scale = p.scale.as_ref().map(|(shift, factor)| Scale { shift, factor });
+    for (r, target) in rows.zip(target.chunks_exact_mut(p.row)) {
+        let from = x.start.wrapping_offset(r as isize * x.row_stride);
+        for (j, target) in target[..p.inputs].iter_mut().enumerate() {
+            // SAFETY: an element of the row.
+            let value = unsafe { *from.wrapping_offset(j as isize * x.column_stride) };
+            *target = scale.map_or(value, |s| (value - s.shift[j]) * s.factor[j]);
+        }
+    }
+}
