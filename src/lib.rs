@@ -1,5 +1,6 @@
 //! The core of nnrs: dense networks on CPUs. Nothing outside `python` knows Python.
 
+pub mod activation;
 pub mod buffer;
 pub mod error;
 pub mod gemm;

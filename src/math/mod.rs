@@ -33,6 +33,8 @@ mod tanh;
 mod tests;
 
 use crate::simd::{Element, Vector};
+pub(crate) use erf::normal_tail;
+pub(crate) use exp::{exp_lifted, lift};
 
 /// Functions of float32 and float64 vectors.
 pub trait Math: Vector {
@@ -76,6 +78,14 @@ pub trait Math: Vector {
         log::log1p(simd, self)
     }
 
+    /// log(1 + x) for 0 ≤ x ≤ 1 (or NaN), with the bits of [`Math::log1p`] and fewer instructions.
+    ///
+    /// For other x the result has no meaning.
+    #[inline(always)]
+    fn log1p_unit(self, simd: Self::Simd) -> Self {
+        log::log1p_unit(simd, self)
+    }
+
     #[inline(always)]
     fn tanh(self, simd: Self::Simd) -> Self {
         tanh::tanh(simd, self)
@@ -103,7 +113,7 @@ const fn is_float32<V: Vector>() -> bool {
 }
 
 #[inline(always)]
-fn splat<V: Vector>(simd: V::Simd, value: f64) -> V {
+pub(crate) fn splat<V: Vector>(simd: V::Simd, value: f64) -> V {
     V::splat(simd, V::Element::from_f64(value))
 }
 
