@@ -100,6 +100,7 @@ class Preparation:
     refit_scalers: bool
     measures: Measures
     train_metrics: bool
+    _outputs: int | None = None
 
     def plan(
         self,
@@ -153,7 +154,7 @@ class Preparation:
         outputs = model_outputs(model)
         if outputs is None:
             self._fit_scalers(features, rows)
-            outputs = self._probe(features)
+            outputs = self._count_outputs(features)
         task = model.task or find_task(self.loss, outputs)
         self.measures.check(task)
         target = read_target(y, task, outputs, model_dtype(model), model.classes_, learn=True)
@@ -222,8 +223,7 @@ class Preparation:
         validation = None
         outputs = model_outputs(model)
         if validation_data is not None:
-            sample = read_features(validation_data[0], model.feature_names_)
-            outputs = self._probe(sample) if outputs is None else outputs
+            outputs = self._count_outputs(read_features(validation_data[0], model.feature_names_))
             task = model.task or find_task(self.loss, outputs)
             self.measures.check(task)
             found = self._read_validation(validation_data, model.feature_names_, task, outputs, None, None)
@@ -240,9 +240,7 @@ class Preparation:
             )
         model = self.model
         features = read_features(batch[0], model.feature_names_)
-        outputs = model_outputs(model)
-        if outputs is None:
-            outputs = self._probe(features) if model.task is None or self.class_weight is not None else 1
+        outputs = self._count_outputs(features)
         model.task = model.task or find_task(self.loss, outputs)
         target = read_target(batch[1], model.task, outputs, model_dtype(model), model.classes_)
         if len(target.values) != len(features):
@@ -319,8 +317,12 @@ class Preparation:
                 scaler.learn(features, rows)
             self.refit_scalers = False
 
-    def _probe(self, features: Array) -> int:
-        return int(self.backend.predict(self.model, features[:1]).shape[1])
+    def _count_outputs(self, features: Array) -> int:
+        """Return the number of the model's outputs, found by a call where nothing else tells."""
+        if self._outputs is None:
+            found = model_outputs(self.model)
+            self._outputs = found or self.backend.predict(self.model, features[:1]).shape[1]
+        return self._outputs
 
     def _ready(self, features: Array) -> Array:
         """Return inputs as the session takes them; converted here, once, but where they lie in a file."""

@@ -52,7 +52,9 @@ class Bar:
     @staticmethod
     def wanted(progress: bool | None) -> bool:
         """Return whether to draw: as told, or on a terminal where nothing is told."""
-        return sys.stderr.isatty() if progress is None else bool(progress)
+        if progress is None:
+            return sys.stderr is not None and sys.stderr.isatty()
+        return bool(progress)
 
     def update(self, rows: int, loss: float) -> None:
         """Show `rows` of the epoch done, with the mean loss so far; at most every 50 ms."""

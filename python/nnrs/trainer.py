@@ -382,7 +382,7 @@ class Trainer:
                 )
                 seconds = time.perf_counter() - begun
                 self.epoch += 1
-                logs["loss"] = total / weight
+                logs["loss"] = float(total / weight)
                 if plan.training is not None:
                     logs.update(self._measure(plan.training, with_loss=False))
                 if plan.validation is not None:

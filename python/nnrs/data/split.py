@@ -40,7 +40,7 @@ def count_part(name: str, size: float, rows: int) -> int:
 
     Examples
     --------
-    >>> from nnrs.data import count_part
+    >>> from nnrs.data.split import count_part
     >>> count_part("test_size", 0.25, 10)
     3
     """
