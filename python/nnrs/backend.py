@@ -40,6 +40,12 @@ class Options:
     clip_grad_norm, clip_grad_value : float or None
     keep_grad : bool
         Whether `.grad` holds the gradient after a step.
+
+    Examples
+    --------
+    >>> from nnrs.backend import Options
+    >>> Options(seed=0, clip_grad_norm=1.0)
+    Options(seed=0, clip_grad_norm=1.0, clip_grad_value=None, keep_grad=False)
     """
 
     seed: int
@@ -55,6 +61,20 @@ class Session(Protocol):
     ----------
     global_step : int
         Steps done.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nnrs import nn, optim
+    >>> from nnrs.backend import Options, get_backend
+    >>> from nnrs.criterion import Criterion
+    >>> model = nn.Sequential(nn.Linear(2, 1), seed=0)
+    >>> optimizer = optim.SGD(model.parameters(), lr=0.1)
+    >>> session = get_backend("cpu").compile(model, Criterion(nn.MSELoss()), optimizer, Options(seed=0))
+    >>> loss = session.gradients(np.ones((3, 2), "float32"), np.ones(3, "float32"))
+    >>> session.apply()
+    >>> session.global_step
+    1
     """
 
     global_step: int
@@ -88,7 +108,13 @@ class Session(Protocol):
 
 
 class Backend(Protocol):
-    """A device."""
+    """A device.
+
+    Examples
+    --------
+    >>> from nnrs.backend import Backend, get_backend
+    >>> backend: Backend = get_backend("cpu")
+    """
 
     def compile(self, model: Module, criterion: Criterion, optimizer: Any, options: Options) -> Session:
         """Bring model, loss and optimiser together."""
@@ -104,7 +130,16 @@ class Backend(Protocol):
 
 
 class CpuBackend:
-    """The compiled core, and Python where a model, a loss or an optimiser is the user's own."""
+    """The compiled core, and Python where a model, a loss or an optimiser is the user's own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nnrs import nn
+    >>> from nnrs.backend import CpuBackend
+    >>> CpuBackend().predict(nn.Sequential(nn.Linear(2, 3), seed=0), np.ones((4, 2), "float32")).shape
+    (4, 3)
+    """
 
     def compile(self, model: Module, criterion: Criterion, optimizer: Any, options: Options) -> Session:
         """Bring model, loss and optimiser together.

@@ -46,6 +46,14 @@ class Part:
     target : Target
         Of these rows.
     sample_weight : (n,) float64 or None
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nnrs.preparation import Part
+    >>> from nnrs.target import Target
+    >>> len(Part(np.zeros((5, 2)), np.array([1, 3]), Target(np.zeros(2), None, None), None).rows)
+    2
     """
 
     x: Array
@@ -65,6 +73,15 @@ class Plan:
     validation : Part or None
     training : Part or None
         Where metrics of the training rows are wanted.
+
+    Examples
+    --------
+    >>> from nnrs import nn
+    >>> from nnrs.criterion import Criterion
+    >>> from nnrs.preparation import Plan
+    >>> from nnrs.source import BatchSource
+    >>> Plan(BatchSource([], list), Criterion(nn.MSELoss()), None, None).validation is None
+    True
     """
 
     source: Source
@@ -88,6 +105,22 @@ class Preparation:
     refit_scalers : bool
     measures : Measures
     train_metrics : bool
+
+    Examples
+    --------
+    >>> import nnrs
+    >>> from nnrs import nn
+    >>> from nnrs.backend import get_backend
+    >>> from nnrs.measure import Measures
+    >>> from nnrs.preparation import Preparation
+    >>> x, y = nnrs.datasets.digits()
+    >>> model = nn.Sequential(nn.Standardize(), nn.Linear(64, 10), seed=0)
+    >>> ready = Preparation(
+    ...     model, nn.CrossEntropyLoss(), get_backend("cpu"), 0, 32, True, None, False, Measures([]), False
+    ... )
+    >>> plan = ready.plan(x, y, None, None, 0.25)
+    >>> plan.source.rows_an_epoch, len(plan.validation.x), model.task
+    (1347, 450, 'multiclass')
     """
 
     model: Module

@@ -39,6 +39,20 @@ class PythonSession:
     ----------
     global_step : int
         Steps done.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nnrs import nn, optim
+    >>> from nnrs.backend import Options
+    >>> from nnrs.criterion import Criterion
+    >>> from nnrs.session import PythonSession
+    >>> model = nn.Linear(2, 1)
+    >>> optimizer = optim.SGD(model.parameters(), lr=0.1)
+    >>> session = PythonSession(model, Criterion(nn.MSELoss()), optimizer, Options(seed=0))
+    >>> first = session.step(np.ones((3, 2), "float32"), np.ones(3, "float32"))
+    >>> session.step(np.ones((3, 2), "float32"), np.ones(3, "float32")) < first
+    True
     """
 
     def __init__(self, model: Module, criterion: Criterion, optimizer: Any, options: Options) -> None:

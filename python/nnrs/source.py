@@ -27,6 +27,11 @@ class Source(Protocol):
     ----------
     rows_an_epoch : int or None
         None where it is not known before the end.
+
+    Examples
+    --------
+    >>> from nnrs.source import BatchSource, Source
+    >>> source: Source = BatchSource([], list)
     """
 
     @property
@@ -59,6 +64,13 @@ class ArraySource:
         Of the shuffles.
     by_step : bool
         Whether batches are converted one by one, because `x` lies in a file and has another dtype.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nnrs.source import ArraySource
+    >>> ArraySource(np.zeros((5, 2)), np.zeros(5), None, None, 2, True, 0, False).rows_an_epoch
+    5
     """
 
     x: Array
@@ -121,6 +133,12 @@ class BatchSource:
     batches : iterable
     read : function (batch) → (x, y, weights or None)
         Checks one and brings it into the form that a step takes.
+
+    Examples
+    --------
+    >>> from nnrs.source import BatchSource
+    >>> BatchSource([], list).rows_an_epoch is None
+    True
     """
 
     batches: Iterable[Any]

@@ -37,6 +37,12 @@ class Target:
         The class of each row, where rows belong to classes; of rows of probabilities the most likely.
     classes : (classes,) array or None
         What the classes are called, if not 0, 1, ….
+
+    Examples
+    --------
+    >>> from nnrs.target import read_target
+    >>> read_target([2, 0], "multiclass", 3, "float32", None).numbers
+    array([2, 0])
     """
 
     values: Array

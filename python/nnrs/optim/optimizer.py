@@ -25,6 +25,12 @@ class Optimizer(ABC):
         Each with `params` and the settings of the optimiser; write to change them.
     defaults : dict
         Settings of a group that gives none of its own.
+
+    Examples
+    --------
+    >>> from nnrs import nn, optim
+    >>> isinstance(optim.Adam([nn.Parameter([1.0])]), optim.Optimizer)
+    True
     """
 
     _kind: ClassVar[str]
