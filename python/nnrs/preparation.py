@@ -219,7 +219,7 @@ class Preparation:
             source,
             Criterion(self.loss, settled, outputs, target.classes),
             validation,
-            _part(ready, rows, target, weights) if self.train_metrics else None,
+            _part(ready, rows, target, weights) if self.train_metrics and self.measures.names else None,
         )
 
     def _plan_batches(
@@ -334,6 +334,10 @@ class Preparation:
             raise ValueError(f"x of validation_data has shape {x.shape}; expected (n, {wanted}), as x")
         classes = self.model.classes_ if training is None else training.classes
         target = read_target(data[1], task, outputs, model_dtype(self.model), classes)
+        if training is not None and training.numbers is None:
+            known, given = (math.prod(found.values.shape[1:]) for found in (training, target))
+            if given != known:
+                raise ValueError(f"y of validation_data has {given} values a row; expected {known}, as y")
         if len(target.values) != len(x) or not len(x):
             raise ValueError(
                 f"validation_data has {len(x)} rows of x and {len(target.values)} of y; expected as many"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,9 @@ Array = NDArray[Any]
 
 # One run at a time trains a model, whichever trainer it belongs to.
 _LOCKS: WeakKeyDictionary[Module, Lock] = WeakKeyDictionary()
+if hasattr(os, "register_at_fork"):
+    # Whoever held a lock goes on in the parent alone.
+    os.register_at_fork(after_in_child=_LOCKS.clear)
 
 
 class Trainer:

@@ -255,13 +255,44 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
-def test_train_then_fork_then_train_in_both():
+def run_forking(program):
     if not hasattr(os, "fork"):
         pytest.skip("needs system linux")
     done = subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK],
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program],
         capture_output=True,
         text=True,
         timeout=60,
     )
-    assert done.stdout.split() == ["True", "True", "0"], done.stderr
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_train_then_fork_then_train_in_both():
+    assert run_forking(FORK) == ["True", "True", "0"]
+
+
+FORK_INSIDE = """
+import os
+import numpy as np
+import nnrs
+from nnrs import nn, optim
+
+x, y = nnrs.datasets.moons(50)
+model = nn.MLP([2, 8, 2], seed=0)
+trainer = nnrs.Trainer(model, nn.CrossEntropyLoss(), optim.Adam(model.parameters(), lr=1e-3), seed=0)
+
+def fork(trainer, logs):
+    child = os.fork()
+    if child == 0:
+        nnrs.Trainer(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=0.1)).fit(x, y, epochs=1)
+        model.predict(x)
+        os._exit(7)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+trainer.fit(x, y, epochs=1, callbacks=[nnrs.callbacks.LambdaCallback(on_epoch_end=fork)])
+"""
+
+
+def test_a_child_forked_inside_a_run_may_train():
+    assert run_forking(FORK_INSIDE) == ["7"]

@@ -108,6 +108,14 @@ def test_wrong_validation(arguments, error, message, table, trainer_of):
     assert trainer.global_step == 0
 
 
+def test_validation_has_as_many_values_a_row(table, network, trainer_of):
+    x, _ = table()
+    trainer = trainer_of(network(outputs=1), nn.MSELoss())
+    with pytest.raises(ValueError, match="y of validation_data has 2 values a row; expected 1, as y"):
+        trainer.fit(x, x[:, 0], epochs=1, validation_data=(x, x[:, :2]))
+    trainer.fit(x, x[:, 0], epochs=1, validation_data=(x, x[:, :1]))
+
+
 def test_scalers_learn_once_from_the_training_rows(table, trainer_of):
     x, y = table()
     x = x * 3 + 5

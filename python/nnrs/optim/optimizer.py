@@ -191,7 +191,7 @@ class Optimizer(ABC):
             dict.update(self.param_groups[number], values)
         core.step_count = step
         core.set_powers(powers)
-        for name in set(core.state_names()) | set(slots):
+        for name in core.state_names():
             _fill(core.state(name), self._params, slots.get(name))
 
     def _checked_slots(self, state: Mapping[int, Mapping[str, Any]]) -> dict[str, list[NDArray[Any]]]:
