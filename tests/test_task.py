@@ -54,6 +54,13 @@ def test_binary(tail):
     assert net.predict(X[0]) == (on[0] >= 0.5)
 
 
+def test_on_is_at_the_threshold_and_above():
+    for net in (model(1, "binary"), model(1, "multilabel")):
+        net.flat_parameters()[:] = 0
+        assert net.predict(X, threshold=0.5).all()
+        assert not net.predict(X, threshold=np.nextafter(0.5, 1)).any()
+
+
 def test_binary_with_step_and_with_two_outputs():
     step, plain = model(1, "binary", nn.Step()), model(1, "binary")
     np.testing.assert_array_equal(step.predict(X), plain.predict(X))

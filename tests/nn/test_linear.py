@@ -137,6 +137,7 @@ def test_biases_start_at_zero_but_with_torchs_default():
         bias = drawn(name).bias.data
         if name == "kaiming_uniform":
             assert 0 < np.abs(bias).max() <= 1 / math.sqrt(120)
+            assert not np.isin(bias, drawn(name).weight.data).any()
         else:
             assert not bias.any()
 

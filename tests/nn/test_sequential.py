@@ -305,6 +305,9 @@ def test_copies_and_pickles(mixed, rng, square):
         assert twin.classes_.tolist() == ["a", "b", "c"]
         assert not np.shares_memory(twin.flat_parameters(), model.flat_parameters())
         assert all(np.shares_memory(twin.flat_parameters(), p.data) for p in twin.parameters())
+        assert [p.name for p in twin.parameters()] == [p.name for p in model.parameters()]
+        with pytest.raises(ValueError, match="already"):
+            nn.Sequential(twin[0])
     part = copy.deepcopy(model[0])
     assert nn.Sequential(part)[0] is part
 
