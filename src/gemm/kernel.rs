@@ -224,19 +224,34 @@ pub(super) unsafe fn run_tile<S: Simd, T: Element>(
     vectors: usize,
     t: &Tile<T>,
 ) {
-    macro_rules! shapes {
-        ($(($r:literal, $v:literal))*) => {
-            match (rows, vectors) {
-                $(($r, $v) => run_shape::<S, T, $r, $v>(simd, epilogue, t),)*
-                _ => unreachable!("no tile of {rows} rows and {vectors} vectors"),
-            }
-        };
+    simd.call(AnyShape { epilogue, rows, vectors, t });
+}
+
+/// The choice of a shape, in one place of the program.
+struct AnyShape<'a, T> {
+    epilogue: Epilogue,
+    rows: usize,
+    vectors: usize,
+    t: &'a Tile<T>,
+}
+
+impl<T: Element> Kernel for AnyShape<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { epilogue, rows, vectors, t } = self;
+        macro_rules! shapes {
+            ($(($r:literal, $v:literal))*) => {
+                match (rows, vectors) {
+                    $(($r, $v) => run_shape::<S, T, $r, $v>(simd, epilogue, t),)*
+                    _ => unreachable!("no tile of {rows} rows and {vectors} vectors"),
+                }
+            };
+        }
+        shapes!(
+            (1, 1) (1, 2) (1, 4) (1, 8) (2, 1) (2, 2) (2, 4) (2, 8)
+            (3, 1) (4, 1) (5, 1) (6, 1) (7, 1) (8, 1) (9, 1) (10, 1) (11, 1) (12, 1) (13, 1) (14, 1)
+            (3, 2) (4, 2) (5, 2) (6, 2) (7, 2) (8, 2) (9, 2) (10, 2) (11, 2) (12, 2) (13, 2) (14, 2)
+        );
     }
-    shapes!(
-        (1, 1)(1, 2)(1, 4)(1, 8)(2, 1)(2, 2)(2, 4)(2, 8)(3, 1)(4, 1)(5, 1)(6, 1)(7, 1)(8, 1)(9, 1)(
-            10, 1
-        )(11, 1)(12, 1)(13, 1)(14, 1)(3, 2)(4, 2)(5, 2)(6, 2)(7, 2)(8, 2)(9, 2)(10, 2)(
-            11, 2
-        )(12, 2)(13, 2)(14, 2)
-    );
 }

@@ -15,7 +15,7 @@ use pyo3::types::PyTuple;
 
 fn activation_named(name: &str, alpha: f64) -> PyResult<Activation> {
     Activation::parse(name, alpha).ok_or_else(|| {
-        let names = activation::names().join(", ");
+        let names = Activation::names().join(", ");
         Error::Value(format!("activation is {name:?}; expected one of {names}")).into()
     })
 }

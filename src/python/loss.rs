@@ -273,8 +273,11 @@ impl Loss {
             let slice = out.as_mut_slice();
             let value = c.with::<T, _>(|pred, targets| compute(py, c.flops(), || {
                 let weights = c.weights.as_deref();
-                loss::value_and_gradient(isa_in_use(), &self.loss, c.rows, c.outputs, pred, targets, weights, slice)
+                loss::value_and_gradient(
+                    isa_in_use(), &self.loss, c.rows, c.outputs, pred, targets, weights, Reduction::Mean, slice,
+                )
             }))?;
+            let Value::Scalar(value) = value else { unreachable!("a mean is one number") };
             PyTuple::new(py, [value.into_pyobject(py)?.into_any(), out.into_any()])
         })
     }
