@@ -116,7 +116,8 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
         let (mut a_block, mut b, mut k_left) = (t.a, t.b, t.k);
         while k_left > 0 {
             let k_here = k_left.min(t.k_block);
-            let mut a: [*const T; ROW_GROUPS] = from_fn(|g| opaque(a_block.wrapping_add(3 * g * t.a_row)));
+            let mut a: [*const T; ROW_GROUPS] =
+                from_fn(|g| opaque(a_block.wrapping_add(3 * g * t.a_row)));
             for _ in 0..k_here {
                 let vectors: [T::Vector<S>; V] = from_fn(|j| {
                     T::Vector::<S>::load(simd, b.add(column_offset::<T::Vector<S>>(j, t.b_panel)))
@@ -224,7 +225,12 @@ pub(super) unsafe fn run_tile<S: Simd, T: Element>(
     vectors: usize,
     t: &Tile<T>,
 ) {
-    simd.call(AnyShape { epilogue, rows, vectors, t });
+    simd.call(AnyShape {
+        epilogue,
+        rows,
+        vectors,
+        t,
+    });
 }
 
 /// The choice of a shape, in one place of the program.
@@ -239,7 +245,12 @@ impl<T: Element> Kernel for AnyShape<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { epilogue, rows, vectors, t } = self;
+        let Self {
+            epilogue,
+            rows,
+            vectors,
+            t,
+        } = self;
         macro_rules! shapes {
             ($(($r:literal, $v:literal))*) => {
                 match (rows, vectors) {
@@ -249,9 +260,11 @@ impl<T: Element> Kernel for AnyShape<'_, T> {
             };
         }
         shapes!(
-            (1, 1) (1, 2) (1, 4) (1, 8) (2, 1) (2, 2) (2, 4) (2, 8)
-            (3, 1) (4, 1) (5, 1) (6, 1) (7, 1) (8, 1) (9, 1) (10, 1) (11, 1) (12, 1) (13, 1) (14, 1)
-            (3, 2) (4, 2) (5, 2) (6, 2) (7, 2) (8, 2) (9, 2) (10, 2) (11, 2) (12, 2) (13, 2) (14, 2)
+            (1, 1)(1, 2)(1, 4)(1, 8)(2, 1)(2, 2)(2, 4)(2, 8)(3, 1)(4, 1)(5, 1)(6, 1)(7, 1)(8, 1)(
+                9, 1
+            )(10, 1)(11, 1)(12, 1)(13, 1)(14, 1)(3, 2)(4, 2)(5, 2)(6, 2)(7, 2)(8, 2)(
+                9, 2
+            )(10, 2)(11, 2)(12, 2)(13, 2)(14, 2)
         );
     }
 }

@@ -78,7 +78,9 @@ impl<T: Element> Network<T> {
         gradients: Arc<Flat<T>>,
     ) -> Result<Self> {
         if inputs > MOST_FEATURES {
-            return Err(Error::Value(format!("in_features is {inputs}; at most {MOST_FEATURES} are supported")));
+            return Err(Error::Value(format!(
+                "in_features is {inputs}; at most {MOST_FEATURES} are supported"
+            )));
         }
         if parameters.len() != gradients.len() {
             return Err(Error::Value(format!(
@@ -110,7 +112,10 @@ impl<T: Element> Network<T> {
                     layers.push(Layer::linear(linear));
                 }
                 Stage::Activation(activation) => {
-                    if !layers.last_mut().is_some_and(|layer| layer.take_activation(activation)) {
+                    if !layers
+                        .last_mut()
+                        .is_some_and(|layer| layer.take_activation(activation))
+                    {
                         let mut layer = Layer::pass(width);
                         layer.activation = activation;
                         layers.push(layer);
@@ -118,10 +123,16 @@ impl<T: Element> Network<T> {
                 }
                 Stage::Dropout { p, layer: number } => {
                     if !(0.0..=1.0).contains(&p) {
-                        return Err(Error::Value(format!("dropout's p is {p}; it must lie in [0, 1]")));
+                        return Err(Error::Value(format!(
+                            "dropout's p is {p}; it must lie in [0, 1]"
+                        )));
                     }
                     let dropout = Dropout { p, layer: number };
-                    if p > 0.0 && !layers.last_mut().is_some_and(|layer| layer.take_dropout(dropout)) {
+                    if p > 0.0
+                        && !layers
+                            .last_mut()
+                            .is_some_and(|layer| layer.take_dropout(dropout))
+                    {
                         let mut layer = Layer::pass(width);
                         layer.dropout = Some(dropout);
                         layers.push(layer);

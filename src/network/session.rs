@@ -86,11 +86,16 @@ impl<T: Element> Session<T> {
     /// A loss that does not fit the network's outputs; options out of range.
     pub fn new(network: Arc<Network<T>>, loss: Loss, options: Options, seed: u64) -> Result<Self> {
         let prepared = loss.prepare(network.outputs)?;
-        for (name, value) in [("clip_grad_norm", options.clip_norm), ("clip_grad_value", options.clip_value)] {
+        for (name, value) in [
+            ("clip_grad_norm", options.clip_norm),
+            ("clip_grad_value", options.clip_value),
+        ] {
             if let Some(value) = value
                 && !(value > 0.0 && value.is_finite())
             {
-                return Err(Error::Value(format!("{name} is {value}; expected a finite number above 0")));
+                return Err(Error::Value(format!(
+                    "{name} is {value}; expected a finite number above 0"
+                )));
             }
         }
         Ok(Self {
@@ -127,7 +132,12 @@ impl<T: Element> Session<T> {
     ///
     /// # Safety
     /// The batch's arrays hold the rows it picks, and nobody writes them meanwhile.
-    pub unsafe fn train(&mut self, isa: Isa, state: &mut State<T>, batch: &Batch<'_, T>) -> Result<f64> {
+    pub unsafe fn train(
+        &mut self,
+        isa: Isa,
+        state: &mut State<T>,
+        batch: &Batch<'_, T>,
+    ) -> Result<f64> {
         self.check(batch)?;
         // SAFETY: the caller's.
         unsafe { self.train_checked(isa, state, batch, None) }.map(|(loss, _)| loss)
@@ -137,10 +147,15 @@ impl<T: Element> Session<T> {
     /// Labels out of range.
     fn check(&self, batch: &Batch<'_, T>) -> Result<()> {
         if batch.rows == 0 {
-            return Err(Error::Value("the batch is empty; the mean loss of no rows is undefined".into()));
+            return Err(Error::Value(
+                "the batch is empty; the mean loss of no rows is undefined".into(),
+            ));
         }
         match batch.targets {
-            Targets::Classes(labels) => self.loss.check_labels(self.network.outputs, labels, batch.picks),
+            Targets::Classes(labels) => {
+                self.loss
+                    .check_labels(self.network.outputs, labels, batch.picks)
+            }
             Targets::Dense(_) => Ok(()),
         }
     }
@@ -157,7 +172,11 @@ impl<T: Element> Session<T> {
         learning_rate: Option<f64>,
     ) -> Result<(f64, f64)> {
         state.rules.begin_step(learning_rate);
-        let after = if self.options.clip_norm.is_some() { After::ClipAndUpdate(state) } else { After::Update(state) };
+        let after = if self.options.clip_norm.is_some() {
+            After::ClipAndUpdate(state)
+        } else {
+            After::Update(state)
+        };
         // SAFETY: the caller's.
         match unsafe { self.pass(isa, batch, 0, None, after) } {
             Ok(done) => {
@@ -188,7 +207,8 @@ impl<T: Element> Session<T> {
     ) -> Result<f64> {
         self.check(batch)?;
         // SAFETY: the caller's.
-        unsafe { self.pass(isa, batch, first_row, total_weight, After::Nothing) }.map(|(loss, _)| loss)
+        unsafe { self.pass(isa, batch, first_row, total_weight, After::Nothing) }
+            .map(|(loss, _)| loss)
     }
 
     /// Clips what [`Session::gradients`] left and updates.
@@ -203,13 +223,30 @@ impl<T: Element> Session<T> {
         let (options, norms) = (self.options, Shared::new(&mut self.norms));
         {
             let state = &*state;
-            pool::run(state.rules.segments().iter().map(|s| 30.0 * s.length as f64).sum(), &|member| {
-                isa.run(Apply { member: &member, state, options, norms, norm: &result });
-            });
+            pool::run(
+                state
+                    .rules
+                    .segments()
+                    .iter()
+                    .map(|s| 30.0 * s.length as f64)
+                    .sum(),
+                &|member| {
+                    isa.run(Apply {
+                        member: &member,
+                        state,
+                        options,
+                        norms,
+                        norm: &result,
+                    });
+                },
+            );
         }
         if !f64::from_bits(result.load(Ordering::Relaxed)).is_finite() {
             state.rules.undo_step();
-            return Err(not_finite("the gradient's norm", f64::from_bits(result.load(Ordering::Relaxed))));
+            return Err(not_finite(
+                "the gradient's norm",
+                f64::from_bits(result.load(Ordering::Relaxed)),
+            ));
         }
         self.step += 1;
         Ok(())
@@ -238,17 +275,31 @@ impl<T: Element> Session<T> {
         // Labels of a shuffled batch, side by side for the panels.
         if let (Some(labels), Some(picks)) = (labels, batch.picks) {
             self.labels.clear();
-            self.labels.extend(picks.iter().map(|&row| labels[row as usize]));
+            self.labels
+                .extend(picks.iter().map(|&row| labels[row as usize]));
         }
-        let labels = labels.map(|labels| if batch.picks.is_some() { &self.labels[..] } else { labels });
-        let weighted = batch.sample_weight.is_some() || (labels.is_some() && self.loss.is_weighted());
+        let labels = labels.map(|labels| {
+            if batch.picks.is_some() {
+                &self.labels[..]
+            } else {
+                labels
+            }
+        });
+        let weighted =
+            batch.sample_weight.is_some() || (labels.is_some() && self.loss.is_weighted());
         let total = if weighted {
             self.weights.resize(batch.rows, 0.0);
             let given = match batch.targets {
                 Targets::Classes(labels) => Some(labels),
                 Targets::Dense(_) => None,
             };
-            self.loss.row_weights(given, batch.picks, batch.rows, batch.sample_weight, &mut self.weights)?
+            self.loss.row_weights(
+                given,
+                batch.picks,
+                batch.rows,
+                batch.sample_weight,
+                &mut self.weights,
+            )?
         } else {
             batch.rows as f64
         };
@@ -267,14 +318,21 @@ impl<T: Element> Session<T> {
             labels,
             weights: weighted.then_some(&self.weights[..]),
             divisor: total_weight.unwrap_or(total),
-            draw: Draw { seed: self.seed, step: self.step, first_row },
+            draw: Draw {
+                seed: self.seed,
+                step: self.step,
+                first_row,
+            },
             after,
             norms: Shared::new(&mut self.norms),
             loss: &loss,
             norm: &norm,
         };
         pool::run(3.0 * network.flops() * batch.rows as f64, &|member| {
-            isa.run(StepOf { step: &step, member });
+            isa.run(StepOf {
+                step: &step,
+                member,
+            });
         });
         let mean = f64::from_bits(loss.load(Ordering::Relaxed)) / total;
         if !mean.is_finite() {
@@ -309,7 +367,11 @@ impl<T: Element> Session<T> {
         let order = self.order_of(data.rows, plan)?;
         let picks = &order.picks[plan.start..plan.stop.min(order.picks.len()).max(plan.start)];
         let outcome = (|| {
-            self.check(&Batch { picks: Some(picks), rows: picks.len(), ..*data })?;
+            self.check(&Batch {
+                picks: Some(picks),
+                rows: picks.len(),
+                ..*data
+            })?;
             if let Some(rates) = plan.learning_rates
                 && rates.len() < picks.len().div_ceil(plan.batch_size)
             {
@@ -323,7 +385,10 @@ impl<T: Element> Session<T> {
             let (mut sum, mut total) = (0.0, 0.0);
             let mut looked = Instant::now();
             for (number, picks) in picks.chunks(plan.batch_size).enumerate() {
-                let picked = |source: Source<'_, T>| Source { picks: Some(picks), ..source };
+                let picked = |source: Source<'_, T>| Source {
+                    picks: Some(picks),
+                    ..source
+                };
                 let batch = Batch {
                     x: picked(data.x),
                     targets: match data.targets {
@@ -356,11 +421,17 @@ impl<T: Element> Session<T> {
             return Err(Error::Value("batch_size is 0; expected at least 1".into()));
         }
         if count > u32::MAX as usize {
-            return Err(Error::Value(format!("x has {count} rows; at most {} are supported", u32::MAX)));
+            return Err(Error::Value(format!(
+                "x has {count} rows; at most {} are supported",
+                u32::MAX
+            )));
         }
         let rows = plan.rows.map_or(count, <[u32]>::len);
         if plan.start > rows {
-            return Err(Error::Value(format!("start is {}; the epoch has {rows} rows", plan.start)));
+            return Err(Error::Value(format!(
+                "start is {}; the epoch has {rows} rows",
+                plan.start
+            )));
         }
         if let Some(order) = self.order.take_if(|order| {
             order.epoch == plan.epoch
@@ -378,10 +449,19 @@ impl<T: Element> Session<T> {
             return Err(Error::Value(format!("rows has {row}; x has {count} rows")));
         }
         if plan.shuffle {
-            random::shuffle(Stream::new(self.seed, Use::Shuffle, plan.epoch, 0), &mut picks);
+            random::shuffle(
+                Stream::new(self.seed, Use::Shuffle, plan.epoch, 0),
+                &mut picks,
+            );
         }
         let of = plan.rows.unwrap_or(&[]).to_vec();
-        Ok(Order { epoch: plan.epoch, shuffle: plan.shuffle, count, picks, of })
+        Ok(Order {
+            epoch: plan.epoch,
+            shuffle: plan.shuffle,
+            count,
+            picks,
+            of,
+        })
     }
 }
 
@@ -440,13 +520,29 @@ impl<T: Element> Kernel for StepOf<'_, T> {
             network.load(simd, member, space, &step.batch.x, rows, Some(step.draw));
             if let Targets::Dense(source) = &step.batch.targets {
                 let target = share(&space.targets);
-                pack_rows(simd, source, None, rows, network.outputs, panels.clone(), target, None);
+                pack_rows(
+                    simd,
+                    source,
+                    None,
+                    rows,
+                    network.outputs,
+                    panels.clone(),
+                    target,
+                    None,
+                );
             }
             member.barrier();
             network.forward_layers(simd, member, space, rows, true);
             for panel in panels {
                 step.loss_of_panel(simd, panel);
-                network.derive(simd, network.layers.len() - 1, space, 0..network.outputs, panel, false);
+                network.derive(
+                    simd,
+                    network.layers.len() - 1,
+                    space,
+                    0..network.outputs,
+                    panel,
+                    false,
+                );
             }
             member.barrier();
             let loss = loss::sum_losses(share(&space.losses).read(0..rows), step.weights);
@@ -456,12 +552,18 @@ impl<T: Element> Kernel for StepOf<'_, T> {
             if !loss.is_finite() {
                 return;
             }
-            let wanted = Wanted { rows, dx: false, accumulate: false };
+            let wanted = Wanted {
+                rows,
+                dx: false,
+                accumulate: false,
+            };
             let clip = Clip::new(1.0, step.options.clip_value);
             match step.after {
                 After::Nothing => network.backward_layers(simd, member, space, wanted, &|_| {}),
                 After::Update(state) => {
-                    network.backward_layers(simd, member, space, wanted, &|range| state.update(simd, clip, range));
+                    network.backward_layers(simd, member, space, wanted, &|range| {
+                        state.update(simd, clip, range)
+                    });
                 }
                 After::ClipAndUpdate(state) => {
                     network.backward_layers(simd, member, space, wanted, &|_| {});
@@ -484,7 +586,8 @@ impl<T: Element> Step<'_, T> {
         let count = PANEL.min(self.batch.rows - first);
         let mut factors = [T::ZERO; PANEL];
         for (r, factor) in factors.iter_mut().enumerate().take(count) {
-            *factor = T::from_f64(self.weights.map_or(1.0, |weights| weights[first + r]) / self.divisor);
+            *factor =
+                T::from_f64(self.weights.map_or(1.0, |weights| weights[first + r]) / self.divisor);
         }
         let at = panel * panel_stride(network.outputs);
         let range = at..at + network.outputs * PANEL;
@@ -497,7 +600,16 @@ impl<T: Element> Step<'_, T> {
             let logits = share(&last.out).read(range.clone());
             let gradient = share(&last.gradient).write(range);
             let losses = share(&space.losses).write(first..first + PANEL);
-            loss::panel(simd, self.prepared, network.outputs, logits, targets, &factors, losses, Some(gradient));
+            loss::panel(
+                simd,
+                self.prepared,
+                network.outputs,
+                logits,
+                targets,
+                &factors,
+                losses,
+                Some(gradient),
+            );
         }
     }
 }
@@ -515,7 +627,16 @@ impl<T: Element> Kernel for Apply<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         // SAFETY: the team runs this together, alone at the gradients and the optimiser's state.
-        unsafe { clip_and_update(simd, self.member, self.state, self.options, self.norms, self.norm) }
+        unsafe {
+            clip_and_update(
+                simd,
+                self.member,
+                self.state,
+                self.options,
+                self.norms,
+                self.norm,
+            )
+        }
     }
 }
 
@@ -554,5 +675,11 @@ unsafe fn clip_and_update<S: Simd, T: Element>(
     let clip = Clip::new(scale, options.clip_value);
     let lines = member.share(state.len().div_ceil(PANEL));
     // SAFETY: the shares of lines are disjoint.
-    unsafe { state.update(simd, clip, lines.start * PANEL..state.len().min(lines.end * PANEL)) };
+    unsafe {
+        state.update(
+            simd,
+            clip,
+            lines.start * PANEL..state.len().min(lines.end * PANEL),
+        )
+    };
 }

@@ -21,7 +21,9 @@ impl<T: Element> Network<T> {
             Ok(space) => Ok(space),
             // A panic in a pass left no more than unfinished numbers in the workspace.
             Err(Poisoned(poisoned)) => Ok(poisoned.into_inner()),
-            Err(WouldBlock) => Err(Error::State("busy: another thread is training this model".into())),
+            Err(WouldBlock) => Err(Error::State(
+                "busy: another thread is training this model".into(),
+            )),
         }
     }
 
@@ -58,9 +60,21 @@ impl<T: Element> Network<T> {
         space.forward = None;
         space.prepare(self, rows, Purpose::Train);
         let out = Shared::new(out);
-        let draw = Draw { seed, step, first_row: 0 };
+        let draw = Draw {
+            seed,
+            step,
+            first_row: 0,
+        };
         pool::run(self.flops() * rows as f64, &|member| {
-            isa.run(Forward { network: self, member, space: &space, x, rows, draw, out });
+            isa.run(Forward {
+                network: self,
+                member,
+                space: &space,
+                x,
+                rows,
+                draw,
+                out,
+            });
         });
         space.forward = Some(rows);
         Ok(())
@@ -102,7 +116,14 @@ impl<T: Element> Network<T> {
         let dx = dx.map(Shared::new);
         let space = &*space;
         pool::run(2.0 * self.flops() * rows as f64, &|member| {
-            isa.run(Backward { network: self, member, space, dout, rows, dx });
+            isa.run(Backward {
+                network: self,
+                member,
+                space,
+                dout,
+                rows,
+                dx,
+            });
         });
         Ok(())
     }
@@ -122,7 +143,15 @@ impl<T: Element> Kernel for Forward<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { network, member, space, x, rows, draw, out } = self;
+        let Self {
+            network,
+            member,
+            space,
+            x,
+            rows,
+            draw,
+            out,
+        } = self;
         // SAFETY: the team runs this together, alone at the workspace; members unpack disjoint panels.
         unsafe {
             network.load(simd, &member, space, &x, rows, Some(draw));
@@ -148,14 +177,34 @@ impl<T: Element> Kernel for Backward<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { network, member, space, dout, rows, dx } = self;
+        let Self {
+            network,
+            member,
+            space,
+            dout,
+            rows,
+            dx,
+        } = self;
         let last = network.layers.len() - 1;
         let panels = member.share(rows.div_ceil(PANEL));
-        let wanted = Wanted { rows, dx: dx.is_some(), accumulate: true };
+        let wanted = Wanted {
+            rows,
+            dx: dx.is_some(),
+            accumulate: true,
+        };
         // SAFETY: the team runs this together, alone at the workspace; members pack and unpack disjoint panels.
         unsafe {
             let gradient = share(&space.layers[last].gradient);
-            pack_rows(simd, &dout, None, rows, network.outputs, panels.clone(), gradient, None);
+            pack_rows(
+                simd,
+                &dout,
+                None,
+                rows,
+                network.outputs,
+                panels.clone(),
+                gradient,
+                None,
+            );
             for panel in panels.clone() {
                 network.derive(simd, last, space, 0..network.outputs, panel, false);
             }

@@ -73,12 +73,25 @@ impl<T: Element> Workspace<T> {
         let if_train = |len: usize| Aligned::zeros(if train { len } else { 0 });
         let space = |layer: &Layer| LayerSpace {
             out: Aligned::zeros(panels_len(rows, layer.outputs)),
-            kept: if_train(if layer.keeps_apart() { panels_len(rows, layer.outputs) } else { 0 }),
+            kept: if_train(if layer.keeps_apart() {
+                panels_len(rows, layer.outputs)
+            } else {
+                0
+            }),
             columns: if_train(panels_len(layer.outputs, rows)),
             gradient: if_train(panels_len(rows, layer.outputs)),
-            masks: Aligned::zeros(if train && layer.dropout.is_some() { padded(rows) / PANEL * layer.outputs } else { 0 }),
+            masks: Aligned::zeros(if train && layer.dropout.is_some() {
+                padded(rows) / PANEL * layer.outputs
+            } else {
+                0
+            }),
         };
-        let deepest = network.layers.iter().map(|layer| layer.outputs.max(layer.inputs)).max().unwrap_or(0);
+        let deepest = network
+            .layers
+            .iter()
+            .map(|layer| layer.outputs.max(layer.inputs))
+            .max()
+            .unwrap_or(0);
         *self = Self {
             rows,
             purpose,
@@ -88,7 +101,9 @@ impl<T: Element> Workspace<T> {
             dx: if_train(panels_len(rows, network.inputs)),
             targets: if_train(panels_len(rows, network.outputs)),
             losses: if_train(padded(rows)),
-            packed: (0..threads).map(|_| if_train(PACKED_ROWS * deepest)).collect(),
+            packed: (0..threads)
+                .map(|_| if_train(PACKED_ROWS * deepest))
+                .collect(),
             forward: None,
         };
     }

@@ -21,8 +21,8 @@ use std::ops::Range;
 pub use adam::{AdamRule, AdamVectors, AmsgradVectors};
 pub use group::{Group, Kind};
 pub use norm::{all_finite, clip_scale, squared_norm, squared_norm_of_chunk, wide_squared_norm};
-pub use state::State;
 pub use sgd::{MomentumVectors, SgdRule, SgdVectors};
+pub use state::State;
 pub use sweep::{Clip, ClipVectors, Update, VectorRule, sweep};
 
 /// Segments start at multiples of this many elements; what lies between two is zero and stays so.

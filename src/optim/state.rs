@@ -41,7 +41,12 @@ impl<T: Element> State<T> {
         }
         let rules = Optimizer::new(kind, parameters.len(), segments, groups)?;
         let slots = std::array::from_fn(|_| Arc::new(Flat::zeros(0, 0)));
-        let mut state = Self { rules, parameters, gradients, slots };
+        let mut state = Self {
+            rules,
+            parameters,
+            gradients,
+            slots,
+        };
         state.make_slots();
         Ok(state)
     }
@@ -67,7 +72,11 @@ impl<T: Element> State<T> {
 
     /// A slot by torch's name.
     pub fn slot(&self, name: &str) -> Option<&Arc<Flat<T>>> {
-        let at = self.rules.slot_names().iter().position(|slot| *slot == name)?;
+        let at = self
+            .rules
+            .slot_names()
+            .iter()
+            .position(|slot| *slot == name)?;
         Some(&self.slots[at])
     }
 
@@ -100,7 +109,14 @@ impl<T: Element> State<T> {
         };
         let [first, second, third] = &self.slots;
         let slots = [part(first), part(second), part(third)];
-        self.rules.update(simd, clip, range.start, part(&self.parameters), part(&self.gradients), slots);
+        self.rules.update(
+            simd,
+            clip,
+            range.start,
+            part(&self.parameters),
+            part(&self.gradients),
+            slots,
+        );
     }
 
     /// Σ g² of a chunk of [`Optimizer::norm_chunks`].

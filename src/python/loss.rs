@@ -1,8 +1,8 @@
 //! Losses of arrays, and what they are compared with.
 
 use super::array::{
-    Floats, Number, Output, common_float, floats, integer_slice, integers, is_float_kind, shape_of, shape_text,
-    with_float,
+    Floats, Number, Output, common_float, floats, integer_slice, integers, is_float_kind, shape_of,
+    shape_text, with_float,
 };
 use super::compute;
 use super::config::isa_in_use;
@@ -42,10 +42,15 @@ impl<'py> Target<'py> {
                     return Ok(Target::Classes(classes));
                 }
             } else if target_axes(target)? < 2 {
-                return Ok(Target::Classes(whole_numbers(target)?)).and_then(|target| target.fits(rows, outputs));
+                return Ok(Target::Classes(whole_numbers(target)?))
+                    .and_then(|target| target.fits(rows, outputs));
             }
             if !loss.takes_dense(outputs) {
-                let shape: Vec<usize> = target.py().import("numpy")?.call_method1("shape", (target,))?.extract()?;
+                let shape: Vec<usize> = target
+                    .py()
+                    .import("numpy")?
+                    .call_method1("shape", (target,))?
+                    .extract()?;
                 return Err(Error::Shape(format!(
                     "target has shape {}; expected ({rows},) class numbers, one for each row of pred",
                     shape_text(&shape)
@@ -62,19 +67,35 @@ impl<'py> Target<'py> {
         let (shape, fits, expected) = match &self {
             Target::Classes(array) => {
                 let shape = shape_of(array);
-                (shape.to_vec(), is_column(shape, rows, true), format!("({rows},) class numbers"))
+                (
+                    shape.to_vec(),
+                    is_column(shape, rows, true),
+                    format!("({rows},) class numbers"),
+                )
             }
             Target::Dense(array) => {
                 let shape = array.shape();
                 let fits = is_column(shape, rows, outputs == 1) || *shape == [rows, outputs];
-                let also = if outputs == 1 { format!("({rows},) or ") } else { String::new() };
-                (shape.to_vec(), fits && (outputs == 1 || shape.len() == 2), format!("{also}({rows}, {outputs})"))
+                let also = if outputs == 1 {
+                    format!("({rows},) or ")
+                } else {
+                    String::new()
+                };
+                (
+                    shape.to_vec(),
+                    fits && (outputs == 1 || shape.len() == 2),
+                    format!("{also}({rows}, {outputs})"),
+                )
             }
         };
         if fits {
             return Ok(self);
         }
-        Err(Error::Shape(format!("target has shape {}; expected {expected} to go with pred", shape_text(&shape))).into())
+        Err(Error::Shape(format!(
+            "target has shape {}; expected {expected} to go with pred",
+            shape_text(&shape)
+        ))
+        .into())
     }
 }
 
@@ -84,15 +105,21 @@ fn is_column(shape: &[usize], rows: usize, may: bool) -> bool {
 }
 
 fn target_axes(target: &Bound<'_, PyAny>) -> PyResult<usize> {
-    target.py().import("numpy")?.call_method1("ndim", (target,))?.extract()
+    target
+        .py()
+        .import("numpy")?
+        .call_method1("ndim", (target,))?
+        .extract()
 }
 
 /// Class numbers that came as floats.
 fn whole_numbers<'py>(target: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
     let values = floats("target", target, super::array::Float::F64)?;
     let values64 = values.to_slice::<f64>();
-    if let Some((row, value)) =
-        values64.iter().enumerate().find(|(_, value)| value.fract() != 0.0 || value.abs() > 1e15)
+    if let Some((row, value)) = values64
+        .iter()
+        .enumerate()
+        .find(|(_, value)| value.fract() != 0.0 || value.abs() > 1e15)
     {
         return Err(PyValueError::new_err(format!(
             "target[{row}] is {value}; expected whole class numbers"
@@ -103,8 +130,13 @@ fn whole_numbers<'py>(target: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntyp
 }
 
 /// Weights of rows as float64.
-pub fn sample_weights(rows: usize, weights: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Vec<f64>>> {
-    let Some(weights) = weights.filter(|weights| !weights.is_none()) else { return Ok(None) };
+pub fn sample_weights(
+    rows: usize,
+    weights: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Option<Vec<f64>>> {
+    let Some(weights) = weights.filter(|weights| !weights.is_none()) else {
+        return Ok(None);
+    };
     let array = floats("sample_weight", weights, super::array::Float::F64)?;
     if !is_column(array.shape(), rows, true) {
         return Err(Error::Shape(format!(
@@ -147,7 +179,13 @@ impl<'py> Compared<'py> {
             }
         };
         let target = Target::read::<T>(loss, rows, outputs, target)?;
-        Ok(Self { pred, target, rows, outputs, weights: sample_weights(rows, weights)? })
+        Ok(Self {
+            pred,
+            target,
+            rows,
+            outputs,
+            weights: sample_weights(rows, weights)?,
+        })
     }
 
     /// Calls `body` with plain slices.
@@ -169,7 +207,9 @@ fn reduction_named(name: &str) -> PyResult<Reduction> {
         "mean" => Ok(Reduction::Mean),
         "sum" => Ok(Reduction::Sum),
         "none" => Ok(Reduction::None),
-        _ => Err(PyValueError::new_err(format!("reduction is {name:?}; expected \"mean\", \"sum\" or \"none\""))),
+        _ => Err(PyValueError::new_err(format!(
+            "reduction is {name:?}; expected \"mean\", \"sum\" or \"none\""
+        ))),
     }
 }
 
@@ -197,7 +237,10 @@ impl Loss {
         };
         let class_weight = vector("class_weight", class_weight)?;
         let pos_weight = vector("pos_weight", pos_weight)?;
-        Ok(Self { loss: loss::Loss::new(kind, parameter, class_weight, pos_weight)?, kind: kind.into() })
+        Ok(Self {
+            loss: loss::Loss::new(kind, parameter, class_weight, pos_weight)?,
+            kind: kind.into(),
+        })
     }
 
     #[getter]

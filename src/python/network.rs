@@ -37,7 +37,10 @@ fn stage_of<T: Number>(stage: &Bound<'_, PyTuple>) -> PyResult<Stage<T>> {
         Ok(array.to_slice::<T>().into_owned())
     };
     Ok(match name.as_str() {
-        "scale" => Stage::Scale { shift: vector(1, "shift")?, factor: vector(2, "factor")? },
+        "scale" => Stage::Scale {
+            shift: vector(1, "shift")?,
+            factor: vector(2, "factor")?,
+        },
         "linear" => Stage::Linear(Linear {
             inputs: stage.get_item(1)?.extract()?,
             outputs: stage.get_item(2)?.extract()?,
@@ -50,12 +53,17 @@ fn stage_of<T: Number>(stage: &Bound<'_, PyTuple>) -> PyResult<Stage<T>> {
             let name: String = stage.get_item(1)?.extract()?;
             let activation = Activation::parse(&name, stage.get_item(2)?.extract()?);
             Stage::Activation(
-                activation.ok_or_else(|| PyValueError::new_err(format!("activation {name:?} is unknown")))?,
+                activation.ok_or_else(|| {
+                    PyValueError::new_err(format!("activation {name:?} is unknown"))
+                })?,
             )
         }
         "softmax" => Stage::Rowwise(Rowwise::Softmax),
         "log_softmax" => Stage::Rowwise(Rowwise::LogSoftmax),
-        "dropout" => Stage::Dropout { p: stage.get_item(1)?.extract()?, layer: stage.get_item(2)?.extract()? },
+        "dropout" => Stage::Dropout {
+            p: stage.get_item(1)?.extract()?,
+            layer: stage.get_item(2)?.extract()?,
+        },
         _ => return Err(PyValueError::new_err(format!("stage {name:?} is unknown"))),
     })
 }
@@ -67,7 +75,12 @@ fn compile<T: Number>(
     gradients: &Arc<crate::buffer::Flat<T>>,
 ) -> PyResult<Arc<network::Network<T>>> {
     let stages = stages.iter().map(stage_of).collect::<PyResult<Vec<_>>>()?;
-    Ok(Arc::new(network::Network::new(inputs, stages, parameters.clone(), gradients.clone())?))
+    Ok(Arc::new(network::Network::new(
+        inputs,
+        stages,
+        parameters.clone(),
+        gradients.clone(),
+    )?))
 }
 
 #[pymethods]
@@ -81,9 +94,17 @@ impl Network {
         gradients: &Buffer,
     ) -> PyResult<Self> {
         let any = match (Float::parse(dtype)?, &parameters.flat, &gradients.flat) {
-            (Float::F32, AnyFlat::F32(p), AnyFlat::F32(g)) => AnyNetwork::F32(compile(in_features, &stages, p, g)?),
-            (Float::F64, AnyFlat::F64(p), AnyFlat::F64(g)) => AnyNetwork::F64(compile(in_features, &stages, p, g)?),
-            _ => return Err(PyTypeError::new_err(format!("the buffers are not of dtype {dtype}"))),
+            (Float::F32, AnyFlat::F32(p), AnyFlat::F32(g)) => {
+                AnyNetwork::F32(compile(in_features, &stages, p, g)?)
+            }
+            (Float::F64, AnyFlat::F64(p), AnyFlat::F64(g)) => {
+                AnyNetwork::F64(compile(in_features, &stages, p, g)?)
+            }
+            _ => {
+                return Err(PyTypeError::new_err(format!(
+                    "the buffers are not of dtype {dtype}"
+                )));
+            }
         };
         Ok(Self { any })
     }
@@ -158,7 +179,10 @@ impl Network {
 }
 
 fn needs<T: Element>(network: &network::Network<T>) -> String {
-    format!("the model, whose first layer has {} inputs,", network.inputs)
+    format!(
+        "the model, whose first layer has {} inputs,",
+        network.inputs
+    )
 }
 
 fn predict<'py, T: Number>(
@@ -205,7 +229,11 @@ fn backward<'py, T: Number>(
     need_dx: bool,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     if float_of(dout).is_some_and(|float| float != T::FLOAT) {
-        return Err(Error::Type(format!("dout has another dtype than the model's {}", T::NAME)).into());
+        return Err(Error::Type(format!(
+            "dout has another dtype than the model's {}",
+            T::NAME
+        ))
+        .into());
     }
     let dout = floats("dout", dout, T::FLOAT)?;
     let rows = dout.as_rows::<T>("dout", network.outputs, "the output of the last forward")?;

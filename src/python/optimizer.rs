@@ -39,7 +39,10 @@ fn group_of(mut group: Group, values: &Bound<'_, PyDict>) -> PyResult<Group> {
         let name: String = name.extract()?;
         let number = || {
             value.extract::<f64>().map_err(|_| {
-                let kind = value.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string());
+                let kind = value
+                    .get_type()
+                    .name()
+                    .map_or_else(|_| "?".into(), |name| name.to_string());
                 PyTypeError::new_err(format!("{name} is a {kind}; expected a number"))
             })
         };
@@ -53,7 +56,11 @@ fn group_of(mut group: Group, values: &Bound<'_, PyDict>) -> PyResult<Group> {
             "eps" => group.eps = number()?,
             "nesterov" => group.nesterov = value.is_truthy()?,
             "amsgrad" => group.amsgrad = value.is_truthy()?,
-            _ => return Err(PyValueError::new_err(format!("{name:?} is not a setting of an optimiser"))),
+            _ => {
+                return Err(PyValueError::new_err(format!(
+                    "{name:?} is not a setting of an optimiser"
+                )));
+            }
         }
     }
     Ok(group)
@@ -61,7 +68,9 @@ fn group_of(mut group: Group, values: &Bound<'_, PyDict>) -> PyResult<Group> {
 
 impl Optimizer {
     pub fn lock(&self) -> PyResult<MutexGuard<'_, AnyState>> {
-        self.state.try_lock().map_err(|_| PyRuntimeError::new_err("busy: another thread trains with this optimiser"))
+        self.state
+            .try_lock()
+            .map_err(|_| PyRuntimeError::new_err("busy: another thread trains with this optimiser"))
     }
 }
 
@@ -76,9 +85,18 @@ impl Optimizer {
         groups: Vec<Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let kind: Kind = kind.parse()?;
-        let segments: Vec<_> =
-            segments.into_iter().map(|(offset, length, group)| Segment { offset, length, group }).collect();
-        let groups = groups.iter().map(|group| group_of(Group::new(1e-3), group)).collect::<PyResult<Vec<_>>>()?;
+        let segments: Vec<_> = segments
+            .into_iter()
+            .map(|(offset, length, group)| Segment {
+                offset,
+                length,
+                group,
+            })
+            .collect();
+        let groups = groups
+            .iter()
+            .map(|group| group_of(Group::new(1e-3), group))
+            .collect::<PyResult<Vec<_>>>()?;
         let state = match (&parameters.flat, &gradients.flat) {
             (AnyFlat::F32(p), AnyFlat::F32(g)) => {
                 AnyState::F32(State::new(kind, p.clone(), g.clone(), &segments, &groups)?)
@@ -86,9 +104,15 @@ impl Optimizer {
             (AnyFlat::F64(p), AnyFlat::F64(g)) => {
                 AnyState::F64(State::new(kind, p.clone(), g.clone(), &segments, &groups)?)
             }
-            _ => return Err(Error::Type("parameters and gradients have different dtypes".into()).into()),
+            _ => {
+                return Err(
+                    Error::Type("parameters and gradients have different dtypes".into()).into(),
+                );
+            }
         };
-        Ok(Self { state: Arc::new(Mutex::new(state)) })
+        Ok(Self {
+            state: Arc::new(Mutex::new(state)),
+        })
     }
 
     /// Changes settings of a group from the next step on.
@@ -137,7 +161,9 @@ impl Optimizer {
             AnyState::F64(state) => state.slot(name).map(|flat| AnyFlat::F64(flat.clone())),
         };
         let Some(flat) = flat else {
-            return Err(PyValueError::new_err(format!("{name:?} is not a state of this optimiser")));
+            return Err(PyValueError::new_err(format!(
+                "{name:?} is not a state of this optimiser"
+            )));
         };
         let owner = Bound::new(this.py(), Buffer { flat: flat.clone() })?.into_any();
         // SAFETY: the array refers to a buffer object that shares the ownership of the memory.
@@ -151,8 +177,7 @@ impl Optimizer {
 
     /// The running powers of the betas, (groups, 2).
     fn powers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        let powers: Vec<Vec<f64>> =
-            each_state!(&*self.lock()?, state => state.rules.powers().iter().map(|p| p.to_vec()).collect());
+        let powers: Vec<Vec<f64>> = each_state!(&*self.lock()?, state => state.rules.powers().iter().map(|p| p.to_vec()).collect());
         if powers.is_empty() {
             return Ok(PyArray2::zeros(py, [0, 2], false));
         }
@@ -162,10 +187,21 @@ impl Optimizer {
     fn set_powers(&self, values: PyReadonlyArray2<'_, f64>) -> PyResult<()> {
         let view = values.as_array();
         if view.ncols() != 2 {
-            return Err(PyValueError::new_err(format!("values has {} columns; expected 2", view.ncols())));
+            return Err(PyValueError::new_err(format!(
+                "values has {} columns; expected 2",
+                view.ncols()
+            )));
         }
-        let powers: Vec<[f64; 2]> = view.rows().into_iter().map(|row| [row[0], row[1]]).collect();
-        if powers.iter().flatten().any(|power| !(0.0..=1.0).contains(power)) {
+        let powers: Vec<[f64; 2]> = view
+            .rows()
+            .into_iter()
+            .map(|row| [row[0], row[1]])
+            .collect();
+        if powers
+            .iter()
+            .flatten()
+            .any(|power| !(0.0..=1.0).contains(power))
+        {
             return Err(PyValueError::new_err("values must lie in [0, 1]"));
         }
         each_state!(&mut *self.lock()?, state => state.rules.set_powers(&powers)?);

@@ -64,7 +64,10 @@ impl From<Stopped> for PyErr {
 impl Session {
     fn lock(&self) -> PyResult<(MutexGuard<'_, AnySession>, MutexGuard<'_, AnyState>)> {
         let busy = || Error::State("busy: another thread is training this model".into());
-        Ok((self.session.try_lock().map_err(|_| busy())?, self.optimizer.try_lock().map_err(|_| busy())?))
+        Ok((
+            self.session.try_lock().map_err(|_| busy())?,
+            self.optimizer.try_lock().map_err(|_| busy())?,
+        ))
     }
 
     fn lock_session(&self) -> PyResult<MutexGuard<'_, AnySession>> {
@@ -89,11 +92,19 @@ fn with_batch<T: Number, R>(
     let targets = match &target {
         Target::Classes(array) => Targets::Classes(integer_slice(array)),
         Target::Dense(array) => {
-            session.loss().check_dense(outputs, &array.to_slice::<T>())?;
+            session
+                .loss()
+                .check_dense(outputs, &array.to_slice::<T>())?;
             Targets::Dense(array.as_columns::<T>(outputs))
         }
     };
-    body(&Batch { x: rows.source, targets, sample_weight: weights.as_deref(), rows: rows.rows, picks: None })
+    body(&Batch {
+        x: rows.source,
+        targets,
+        sample_weight: weights.as_deref(),
+        rows: rows.rows,
+        picks: None,
+    })
 }
 
 fn step<T: Number>(
@@ -110,7 +121,9 @@ fn step<T: Number>(
     with_batch(unsafe { &*reader }, x, y, sample_weight, |batch| {
         let flops = session.flops(batch.rows);
         // SAFETY: the arrays are kept alive by the arguments.
-        Ok(compute(py, flops, || unsafe { session.train(isa_in_use(), state, batch) })?)
+        Ok(compute(py, flops, || unsafe {
+            session.train(isa_in_use(), state, batch)
+        })?)
     })
 }
 
@@ -128,7 +141,9 @@ fn gradients<T: Number>(
     with_batch(unsafe { &*reader }, x, y, sample_weight, |batch| {
         let flops = session.flops(batch.rows);
         // SAFETY: the arrays are kept alive by the arguments.
-        Ok(compute(py, flops, || unsafe { session.gradients(isa_in_use(), batch, first_row, total_weight) })?)
+        Ok(compute(py, flops, || unsafe {
+            session.gradients(isa_in_use(), batch, first_row, total_weight)
+        })?)
     })
 }
 
@@ -161,7 +176,9 @@ fn epoch<T: Number>(
         };
         let flops = session.flops(plan.stop.min(batch.rows));
         // SAFETY: the arrays are kept alive by the arguments.
-        Ok(compute(py, flops, || unsafe { session.epoch(isa_in_use(), state, batch, plan, look) })?)
+        Ok(compute(py, flops, || unsafe {
+            session.epoch(isa_in_use(), state, batch, plan, look)
+        })?)
     })
 }
 
@@ -180,26 +197,43 @@ impl Session {
     ) -> PyResult<Self> {
         // The gradient stays in its buffer whatever is asked.
         let _ = keep_grad;
-        let options = Options { clip_norm: clip_grad_norm, clip_value: clip_grad_value };
-        let foreign = || PyValueError::new_err("the optimizer is not over the parameters of this model");
+        let options = Options {
+            clip_norm: clip_grad_norm,
+            clip_value: clip_grad_value,
+        };
+        let foreign =
+            || PyValueError::new_err("the optimizer is not over the parameters of this model");
         let state = optimizer.lock()?;
         let session = match (&network.any, &*state) {
             (AnyNetwork::F32(network), AnyState::F32(state)) => {
                 if !network.is_trained_by(state) {
                     return Err(foreign());
                 }
-                AnySession::F32(network::Session::new(network.clone(), loss.loss.clone(), options, seed)?)
+                AnySession::F32(network::Session::new(
+                    network.clone(),
+                    loss.loss.clone(),
+                    options,
+                    seed,
+                )?)
             }
             (AnyNetwork::F64(network), AnyState::F64(state)) => {
                 if !network.is_trained_by(state) {
                     return Err(foreign());
                 }
-                AnySession::F64(network::Session::new(network.clone(), loss.loss.clone(), options, seed)?)
+                AnySession::F64(network::Session::new(
+                    network.clone(),
+                    loss.loss.clone(),
+                    options,
+                    seed,
+                )?)
             }
             _ => return Err(foreign()),
         };
         drop(state);
-        Ok(Self { session: Mutex::new(session), optimizer: optimizer.state.clone() })
+        Ok(Self {
+            session: Mutex::new(session),
+            optimizer: optimizer.state.clone(),
+        })
     }
 
     #[getter]
@@ -284,8 +318,11 @@ impl Session {
                 integer_slice(&numbers)
                     .iter()
                     .map(|&row| {
-                        u32::try_from(row)
-                            .map_err(|_| PyValueError::new_err(format!("rows has {row}; expected numbers of rows of x")))
+                        u32::try_from(row).map_err(|_| {
+                            PyValueError::new_err(format!(
+                                "rows has {row}; expected numbers of rows of x"
+                            ))
+                        })
                     })
                     .collect::<PyResult<Vec<u32>>>()
             })
