@@ -291,6 +291,11 @@ def test_plot_without_matplotlib(fails, flowers, monkeypatch):
     assert "pip install 'nnrs[plot]'" in fails("train", flowers, *QUICK, "--plot")
 
 
+def test_plot_of_an_unknown_kind_is_refused_before_training(fails, flowers, tmp_path):
+    assert ".png" in fails("train", flowers, *QUICK, "--plot", "curves.xyz")
+    assert not (tmp_path / "flowers.safetensors").exists()
+
+
 def test_loss_that_overflows(fails, houses):
     message = fails("train", houses, "--optimizer", "sgd", "--lr", 1e30, "--epochs", 5)
     assert "training stopped" in message
