@@ -75,7 +75,7 @@ def test_shape_errors_name_what_is_wrong():
     with pytest.raises(ValueError, match=r"x has shape \(2, 5, 3\).*Flatten"):
         layer(np.zeros((2, 5, 3), "float32"))
     layer(np.zeros((5, 3), "float32"))
-    with pytest.raises(ValueError, match=r"dout has shape \(5, 3\).*\(5, 2\)"):
+    with pytest.raises(ValueError, match=r"dout has shape \(5, 3\).*\b2\b"):
         layer.backward(np.zeros((5, 3), "float32"))
 
 

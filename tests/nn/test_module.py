@@ -252,10 +252,10 @@ def test_what_a_users_module_returns_is_looked_at(rng):
 
 def test_backward_without_forward(square):
     for model in (nn.Sequential(nn.Linear(3, 2)), nn.Sequential(nn.Linear(3, 2), square(2)), nn.Flatten()):
-        with pytest.raises(RuntimeError, match="backward without a"):
+        with pytest.raises(RuntimeError, match=r"backward (without|needs) a forward"):
             model.backward(np.ones((1, 2), "float32"))
         model.eval()(np.ones((1, 3), "float32"))
-        with pytest.raises(RuntimeError, match="backward without a"):
+        with pytest.raises(RuntimeError, match=r"backward (without|needs) a forward"):
             model.backward(np.ones((1, 2), "float32"))
 
 

@@ -56,7 +56,8 @@ class Run:
         self._flat: Flat | None = None
         self._numbers: dict[Layer, int] = {}
         self._networks: dict[tuple[str, int], _core.Network] = {}
-        self._running: tuple[_core.Network | None, tuple[int, ...]] | None = None
+        # The network of the last forward, the shape of its inputs, and its dtype.
+        self._running: tuple[_core.Network | None, tuple[int, ...], str] | None = None
 
     def compile(self, flat: Flat | None, dropouts: dict[Layer, int]) -> None:
         """Take over where the parameters lie; `dropouts` numbers those that are active."""
@@ -98,17 +99,18 @@ class Run:
                 out = network.forward(rows)
             else:
                 out = network.forward(rows, clock.seed, clock.step)
-        self._running = (network, x.shape)
+        self._running = (network, x.shape, str(out.dtype))
         return out
 
     def backward(self, dout: Array, need_dx: bool) -> Array | None:
         """Add into the gradients; return the gradient of the input."""
         if self._running is None:
             raise no_forward()
-        network, shape = self._running
+        network, shape, dtype = self._running
         dx: Array | None = dout
         if network is not None:
-            dx = network.backward(dout, need_dx)
+            # A module of the user's behind this run may well work in float64.
+            dx = network.backward(dout.astype(dtype, copy=False), need_dx)
         self._running = None
         return None if dx is None else dx.reshape(shape)
 
