@@ -219,6 +219,7 @@ class Program:
     __slots__ = (
         "_clock",
         "_parts",
+        "_ready",
         "backward",
         "dropouts",
         "evaluate",
@@ -245,6 +246,8 @@ class Program:
     ) -> None:
         self._parts: list[Run | Own] = group(leaves, dtype)
         self._clock = clock
+        # Whether every part kept what the last forward left for one backward.
+        self._ready = False
         self.modes = modes
         runs = [part for part in self._parts if isinstance(part, Run)]
         self.dropouts = [layer for run in runs for layer in run.dropouts]
@@ -276,21 +279,29 @@ class Program:
 
     def _forward(self, x: Array) -> Array:
         clock = self._clock
+        self._ready = False
         for part in self._parts:
             x = part.forward(x, clock)
+        self._ready = True
         if clock is not None:
             clock.step += 1
         return x
 
     def _backward(self, dout: Array, need_dx: bool = True) -> Array | None:
-        d: Array | None = dout
-        for number in range(len(self._parts) - 1, -1, -1):
+        if not self._ready:
+            raise no_forward()
+        first = len(self._parts) - 1
+        d = self._parts[first].backward(dout, need_dx or first > 0)
+        # What fails before this line has written nothing, and may be tried again.
+        self._ready = False
+        for number in range(first - 1, -1, -1):
             assert d is not None
             d = self._parts[number].backward(d, need_dx or number > 0)
         return d if need_dx else None
 
     def _sample(self, x: Array) -> Array:
         out = self._forward(x)
+        self._ready = False
         for part in self._parts:
             part.forget()
         return out
