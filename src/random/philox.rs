@@ -141,9 +141,12 @@ mod tests {
                         (0..S::F64::LANES).map(lane).collect()
                     })
                 });
-                let vectors: [[S::F64; 2]; 4] = std::array::from_fn(|w| {
-                    std::array::from_fn(|n| S::F64::load_slice(simd, &counter[w][n]))
-                });
+                let mut vectors = [[S::F64::zero(simd); 2]; 4];
+                for (vectors, lanes) in vectors.iter_mut().zip(&counter) {
+                    for (vector, lanes) in vectors.iter_mut().zip(lanes) {
+                        *vector = S::F64::load_slice(simd, lanes);
+                    }
+                }
                 let found = RoundKeys::new(simd, [8, 9]).blocks(simd, vectors);
                 for n in 0..2 {
                     for l in 0..S::F64::LANES {

@@ -379,24 +379,28 @@ impl F32x8 {
     ) {
         // SAFETY: all accesses are to the 8 rows of 8 elements that the caller vouches for.
         unsafe {
-            let row = |r: usize, half: usize| {
-                let low = _mm_loadu_ps(source.add(r * source_stride + 4 * half));
-                let high = _mm_loadu_ps(source.add((r + 4) * source_stride + 4 * half));
-                _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(low), high)
-            };
             for half in 0..2 {
-                let (a, b, c, d) = (row(0, half), row(1, half), row(2, half), row(3, half));
+                let mut rows = [_mm256_setzero_ps(); 4];
+                for (r, row) in rows.iter_mut().enumerate() {
+                    let from = source.add(r * source_stride + 4 * half);
+                    let low = _mm256_castps128_ps256(_mm_loadu_ps(from));
+                    let high = _mm_loadu_ps(from.add(4 * source_stride));
+                    *row = _mm256_insertf128_ps::<1>(low, high);
+                }
+                let [a, b, c, d] = rows;
                 let ab_low = _mm256_unpacklo_ps(a, b);
                 let ab_high = _mm256_unpackhi_ps(a, b);
                 let cd_low = _mm256_unpacklo_ps(c, d);
                 let cd_high = _mm256_unpackhi_ps(c, d);
-                let put = |column: usize, value: __m256| {
-                    _mm256_storeu_ps(target.add((4 * half + column) * target_stride), value);
-                };
-                put(0, _mm256_shuffle_ps::<0x44>(ab_low, cd_low));
-                put(1, _mm256_shuffle_ps::<0xee>(ab_low, cd_low));
-                put(2, _mm256_shuffle_ps::<0x44>(ab_high, cd_high));
-                put(3, _mm256_shuffle_ps::<0xee>(ab_high, cd_high));
+                let columns = [
+                    _mm256_shuffle_ps::<0x44>(ab_low, cd_low),
+                    _mm256_shuffle_ps::<0xee>(ab_low, cd_low),
+                    _mm256_shuffle_ps::<0x44>(ab_high, cd_high),
+                    _mm256_shuffle_ps::<0xee>(ab_high, cd_high),
+                ];
+                for (c, column) in columns.into_iter().enumerate() {
+                    _mm256_storeu_ps(target.add((4 * half + c) * target_stride), column);
+                }
             }
         }
     }
@@ -421,12 +425,14 @@ impl F64x4 {
         // SAFETY: all accesses are to the 4 rows of 4 elements that the caller vouches for.
         unsafe {
             for half in 0..2 {
-                let row = |r: usize| {
-                    let low = _mm_loadu_pd(source.add(r * source_stride + 2 * half));
-                    let high = _mm_loadu_pd(source.add((r + 2) * source_stride + 2 * half));
-                    _mm256_insertf128_pd::<1>(_mm256_castpd128_pd256(low), high)
-                };
-                let (a, b) = (row(0), row(1));
+                let mut rows = [_mm256_setzero_pd(); 2];
+                for (r, row) in rows.iter_mut().enumerate() {
+                    let from = source.add(r * source_stride + 2 * half);
+                    let low = _mm256_castpd128_pd256(_mm_loadu_pd(from));
+                    let high = _mm_loadu_pd(from.add(2 * source_stride));
+                    *row = _mm256_insertf128_pd::<1>(low, high);
+                }
+                let [a, b] = rows;
                 _mm256_storeu_pd(
                     target.add(2 * half * target_stride),
                     _mm256_unpacklo_pd(a, b),

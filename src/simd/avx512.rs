@@ -360,27 +360,31 @@ impl F32x16 {
         // SAFETY: all accesses are to the 16 rows of 16 elements that the caller vouches for.
         unsafe {
             for quarter in 0..4 {
-                let row = |r: usize| {
-                    let part = |step: usize| {
-                        _mm_loadu_ps(source.add((r + step) * source_stride + 4 * quarter))
-                    };
-                    let joined = _mm512_castps128_ps512(part(0));
-                    let joined = _mm512_insertf32x4::<1>(joined, part(4));
-                    let joined = _mm512_insertf32x4::<2>(joined, part(8));
-                    _mm512_insertf32x4::<3>(joined, part(12))
-                };
-                let (a, b, c, d) = (row(0), row(1), row(2), row(3));
+                let mut rows = [_mm512_setzero_ps(); 4];
+                for (r, row) in rows.iter_mut().enumerate() {
+                    let from = source.add(r * source_stride + 4 * quarter);
+                    let first = _mm512_castps128_ps512(_mm_loadu_ps(from));
+                    let second = _mm_loadu_ps(from.add(4 * source_stride));
+                    let third = _mm_loadu_ps(from.add(8 * source_stride));
+                    let fourth = _mm_loadu_ps(from.add(12 * source_stride));
+                    let joined = _mm512_insertf32x4::<1>(first, second);
+                    let joined = _mm512_insertf32x4::<2>(joined, third);
+                    *row = _mm512_insertf32x4::<3>(joined, fourth);
+                }
+                let [a, b, c, d] = rows;
                 let ab_low = _mm512_unpacklo_ps(a, b);
                 let ab_high = _mm512_unpackhi_ps(a, b);
                 let cd_low = _mm512_unpacklo_ps(c, d);
                 let cd_high = _mm512_unpackhi_ps(c, d);
-                let put = |column: usize, value: __m512| {
-                    _mm512_storeu_ps(target.add((4 * quarter + column) * target_stride), value);
-                };
-                put(0, _mm512_shuffle_ps::<0x44>(ab_low, cd_low));
-                put(1, _mm512_shuffle_ps::<0xee>(ab_low, cd_low));
-                put(2, _mm512_shuffle_ps::<0x44>(ab_high, cd_high));
-                put(3, _mm512_shuffle_ps::<0xee>(ab_high, cd_high));
+                let columns = [
+                    _mm512_shuffle_ps::<0x44>(ab_low, cd_low),
+                    _mm512_shuffle_ps::<0xee>(ab_low, cd_low),
+                    _mm512_shuffle_ps::<0x44>(ab_high, cd_high),
+                    _mm512_shuffle_ps::<0xee>(ab_high, cd_high),
+                ];
+                for (c, column) in columns.into_iter().enumerate() {
+                    _mm512_storeu_ps(target.add((4 * quarter + c) * target_stride), column);
+                }
             }
         }
     }
@@ -405,16 +409,18 @@ impl F64x8 {
         // SAFETY: all accesses are to the 8 rows of 8 elements that the caller vouches for.
         unsafe {
             for quarter in 0..4 {
-                let row = |r: usize| {
-                    let part = |step: usize| {
-                        _mm_loadu_pd(source.add((r + step) * source_stride + 2 * quarter))
-                    };
-                    let joined = _mm512_castpd128_pd512(part(0));
-                    let joined = _mm512_insertf64x2::<1>(joined, part(2));
-                    let joined = _mm512_insertf64x2::<2>(joined, part(4));
-                    _mm512_insertf64x2::<3>(joined, part(6))
-                };
-                let (a, b) = (row(0), row(1));
+                let mut rows = [_mm512_setzero_pd(); 2];
+                for (r, row) in rows.iter_mut().enumerate() {
+                    let from = source.add(r * source_stride + 2 * quarter);
+                    let first = _mm512_castpd128_pd512(_mm_loadu_pd(from));
+                    let second = _mm_loadu_pd(from.add(2 * source_stride));
+                    let third = _mm_loadu_pd(from.add(4 * source_stride));
+                    let fourth = _mm_loadu_pd(from.add(6 * source_stride));
+                    let joined = _mm512_insertf64x2::<1>(first, second);
+                    let joined = _mm512_insertf64x2::<2>(joined, third);
+                    *row = _mm512_insertf64x2::<3>(joined, fourth);
+                }
+                let [a, b] = rows;
                 _mm512_storeu_pd(
                     target.add(2 * quarter * target_stride),
                     _mm512_unpacklo_pd(a, b),
