@@ -5,7 +5,7 @@
 use super::forward::{ApplyMasks, needs_columns, share};
 use super::workspace::Workspace;
 use super::{Linear, Network, Rowwise};
-use crate::activation::{self, Activation, Keeps};
+use crate::activation::{self, Activation};
 use crate::gemm::pack::sum_rows;
 use crate::gemm::{PANEL, panel_stride};
 use crate::pool::{Member, Shared};
@@ -161,9 +161,8 @@ impl<T: Element> Network<T> {
         relu_done: bool,
     ) {
         let (layer, space) = (&self.layers[l], &space.layers[l]);
-        let keeps = layer.activation.keeps();
         if layer.rowwise.is_some()
-            || (layer.dropout.is_none() && (relu_done || keeps == Keeps::Nothing))
+            || (layer.dropout.is_none() && (relu_done || layer.activation == Activation::Identity))
         {
             return;
         }
@@ -179,7 +178,7 @@ impl<T: Element> Network<T> {
                 values: gradient,
             });
         }
-        if !relu_done && keeps != Keeps::Nothing {
+        if !relu_done {
             let kept = if layer.keeps_apart() {
                 &space.kept
             } else {

@@ -65,7 +65,8 @@ struct Order {
     shuffle: bool,
     count: usize,
     picks: Vec<u32>,
-    of: Vec<u32>,
+    /// The rows that were named.
+    of: Option<Vec<u32>>,
 }
 
 /// How a pass goes on after its gradients.
@@ -439,7 +440,7 @@ impl<T: Element> Session<T> {
             order.epoch == plan.epoch
                 && order.shuffle == plan.shuffle
                 && order.count == count
-                && order.of == plan.rows.unwrap_or(&[])
+                && order.of.as_deref() == plan.rows
         }) {
             return Ok(order);
         }
@@ -456,7 +457,7 @@ impl<T: Element> Session<T> {
                 &mut picks,
             );
         }
-        let of = plan.rows.unwrap_or(&[]).to_vec();
+        let of = plan.rows.map(<[u32]>::to_vec);
         Ok(Order {
             epoch: plan.epoch,
             shuffle: plan.shuffle,
@@ -671,7 +672,11 @@ unsafe fn clip_and_update<S: Simd, T: Element>(
         }
         member.barrier();
         // SAFETY: finished before the barrier.
-        let squared = unsafe { norms.read(0..chunks) }.iter().sum::<f64>();
+        let mut squared = unsafe { norms.read(0..chunks) }.iter().sum::<f64>();
+        if !squared.is_finite() {
+            // SAFETY: nobody writes the gradient here.
+            squared = unsafe { state.wide_squared_norm() };
+        }
         if member.index == 0 {
             norm.store(squared.sqrt().to_bits(), Ordering::Relaxed);
         }

@@ -132,6 +132,19 @@ impl<T: Element> State<T> {
         super::squared_norm_of_chunk(simd, gradient)
     }
 
+    /// Σ g² of all chunks in float64 throughout: where a chunk's squares overflow.
+    ///
+    /// # Safety
+    /// No other thread writes the gradient.
+    pub unsafe fn wide_squared_norm(&self) -> f64 {
+        // SAFETY: valid for its length; the caller's for the rest.
+        let gradient = unsafe {
+            Shared::from_raw(self.gradients.as_mut_pointer(), self.gradients.len())
+                .read(0..self.gradients.len())
+        };
+        super::wide_squared_norm(&self.rules, gradient)
+    }
+
     /// One step from the gradient as it lies in its buffer.
     pub fn step(&mut self, isa: Isa) {
         self.rules.begin_step(None);
