@@ -350,6 +350,12 @@ impl Pool {
         }
     }
 
+    fn spawn(&'static self, place: usize) {
+        #[cfg(test)]
+        tests::WOKEN.fetch_add(1, Ordering::Relaxed);
+        self.rayon.spawn(move || self.attend(place));
+    }
+
     /// Wakes those that sleep, for a call to come; waits for nobody.
     fn wake(&'static self, workers: usize) {
         for place in 0..workers {
@@ -358,7 +364,7 @@ impl Pool {
                 .compare_exchange(ABSENT, WAKING, Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
             {
-                self.rayon.spawn(move || self.attend(place));
+                self.spawn(place);
             }
         }
     }
@@ -390,7 +396,7 @@ impl Pool {
         }
         for place in 0..count - 1 {
             if self.places[place].0.swap(CALLED, Ordering::AcqRel) == ABSENT {
-                self.rayon.spawn(move || self.attend(place));
+                self.spawn(place);
             }
         }
         INSIDE.with(|inside| inside.set(true));
@@ -476,6 +482,10 @@ const VARIABLES: [&str; 3] = ["NNRS_NUM_THREADS", "RAYON_NUM_THREADS", "OMP_NUM_
 fn default_threads() -> (usize, &'static str) {
     static DEFAULT: std::sync::OnceLock<(usize, &'static str)> = std::sync::OnceLock::new();
     *DEFAULT.get_or_init(|| {
+        if cfg!(test) {
+            // Tests run side by side and there is one team: those that want it say so, and wait for each other.
+            return (1, "the tests");
+        }
         for variable in VARIABLES {
             // OMP_NUM_THREADS may be a list, one number a level of nesting: the first counts.
             let value = std::env::var(variable).unwrap_or_default();
@@ -532,20 +542,25 @@ pub fn reset_most_threads_used() {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use std::sync::atomic::AtomicUsize;
 
     const LARGE: f64 = 1e9;
+
+    /// Workers that were woken from sleep.
+    pub(crate) static WOKEN: AtomicUsize = AtomicUsize::new(0);
 
     /// Tests that need the team wait for each other.
     static TEAM: Mutex<()> = Mutex::new(());
 
-    fn with_threads(n: usize, body: impl FnOnce()) {
+    /// Runs `body` where large calls have `n` threads.
+    pub(crate) fn with_threads<R>(n: usize, body: impl FnOnce() -> R) -> R {
         let _team = TEAM.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        reset_most_threads_used();
         let before = set_local_num_threads(n);
-        body();
+        let result = body();
         set_local_num_threads(before);
+        result
     }
 
     #[test]

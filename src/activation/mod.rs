@@ -19,7 +19,7 @@ mod gated;
 mod loops;
 mod pointwise;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::simd::{Element, Kernel, Simd};
 use loops::{BackwardFromInput, BackwardInPlace, ForwardInPlace};

@@ -4,7 +4,7 @@ use super::*;
 use crate::simd::Isa;
 use std::f64::consts::{FRAC_2_SQRT_PI, PI};
 
-const ALL: [Activation; 16] = [
+pub(crate) const ALL: [Activation; 16] = [
     Activation::Identity,
     Activation::Relu,
     Activation::Step,
@@ -71,7 +71,8 @@ fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
-fn value(activation: Activation, x: f64) -> f64 {
+/// f(x).
+pub(crate) fn value(activation: Activation, x: f64) -> f64 {
     match activation {
         Activation::Identity => x,
         Activation::Relu => {
@@ -120,7 +121,8 @@ fn value(activation: Activation, x: f64) -> f64 {
     }
 }
 
-fn derivative(activation: Activation, x: f64) -> f64 {
+/// f′(x).
+pub(crate) fn derivative(activation: Activation, x: f64) -> f64 {
     match activation {
         Activation::Identity => 1.0,
         Activation::Relu => {
