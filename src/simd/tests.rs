@@ -1,5 +1,7 @@
 //! Every operation of every instruction set against plain scalar code, bit for bit.
 
+mod disassembly;
+
 use super::{Element, Isa, Kernel, Mask, Simd, Vector};
 
 /// Values that find the edges: zeros, subnormals, ties, large, infinite, NaN, and some in between.

@@ -1,0 +1,295 @@
+//! A steady-state step, update or prediction allocates nothing.
+
+#![allow(unsafe_code)]
+
+use super::model::{Training, batch, converted, loss, predict_frozen_into};
+use super::plain::{Numbers, Part, Plain, linear};
+use super::steps::optimisers;
+use crate::activation::Activation::{Gelu, Relu};
+use crate::gemm::pack::Source;
+use crate::network::{Batch, Options, Plan, Rowwise, Targets};
+use crate::pool;
+use crate::pool::tests::{WOKEN, with_threads};
+use crate::predictor::Predictor;
+use crate::simd::Isa;
+use Part::{Act, Dropout, Row, Scale};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// The system's allocator, which counts for the threads that asked for it.
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static COUNTED: Cell<bool> = const { Cell::new(false) };
+}
+
+fn note() {
+    if COUNTED.try_with(Cell::get).unwrap_or(false) {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: all of it is the system's allocator; counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note();
+        // SAFETY: the caller's.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        note();
+        // SAFETY: the caller's.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        note();
+        // SAFETY: the caller's.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+/// A call large enough for all threads to take part, however they sleep.
+const LARGE: f64 = 1e9;
+
+/// Counts on this thread and on the workers, or stops counting.
+fn count(on: bool) {
+    pool::run(LARGE, &|_| COUNTED.set(on));
+    COUNTED.set(on);
+}
+
+/// Calls `work` again and again where large calls have `threads` threads, and looks at the calls during which no worker
+/// had to be woken: enough of them were made, and none allocated.
+fn allocates_nothing(threads: usize, what: &str, mut work: impl FnMut()) {
+    with_threads(threads, || {
+        for _ in 0..3 {
+            work();
+        }
+        let (mut quiet, mut seen, mut used) = (0, 0, 0);
+        let start = Instant::now();
+        while quiet < 50 && start.elapsed() < Duration::from_secs(20) {
+            // Before each call, so that those are counted that are awake for it.
+            count(true);
+            pool::reset_most_threads_used();
+            let (woken, before) = (
+                WOKEN.load(Ordering::Relaxed),
+                ALLOCATIONS.load(Ordering::Relaxed),
+            );
+            work();
+            if WOKEN.load(Ordering::Relaxed) == woken {
+                quiet += 1;
+                seen += ALLOCATIONS.load(Ordering::Relaxed) - before;
+            }
+            used = used.max(pool::most_threads_used());
+        }
+        count(false);
+        assert_eq!(seen, 0, "{what} on {threads} threads allocates");
+        assert!(quiet >= 5, "{what}: workers slept in all calls but {quiet}");
+        assert_eq!(used, threads, "{what}: threads used");
+    });
+}
+
+#[test]
+fn the_allocator_counts() {
+    with_threads(2, || {
+        count(true);
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        let boxes: Vec<_> = (0..10).map(Box::new).collect();
+        let own = ALLOCATIONS.load(Ordering::Relaxed) - before;
+        assert!(own >= 11 && boxes.len() == 10);
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        pool::run(LARGE, &|member| {
+            if member.index == 1 {
+                std::hint::black_box(vec![1u8; 100]);
+            }
+        });
+        assert!(ALLOCATIONS.load(Ordering::Relaxed) > before);
+        count(false);
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        std::hint::black_box(vec![1u8; 100]);
+        assert_eq!(ALLOCATIONS.load(Ordering::Relaxed), before);
+    });
+}
+
+const ROWS: usize = 288;
+
+fn network() -> Plain {
+    let parts = [
+        Scale,
+        linear(96),
+        Act(Relu),
+        Dropout(0.2),
+        linear(80),
+        Act(Gelu),
+        Dropout(0.1),
+        linear(10),
+    ];
+    Plain::new(70, &parts, 1)
+}
+
+#[test]
+fn a_step_allocates_nothing() {
+    let plain = network();
+    let x = converted::<f32>(&Numbers(2).many(ROWS * 70));
+    let y = converted::<f32>(&Numbers(2).many(ROWS * 10));
+    let labels: Vec<i64> = (0..ROWS as i64).map(|r| r % 10).collect();
+    let weights = vec![1.5; ROWS];
+    let picks: Vec<u32> = (0..ROWS as u32).rev().collect();
+    let clip = Options {
+        clip_norm: Some(0.1),
+        clip_value: Some(0.1),
+    };
+    let classes = Batch {
+        sample_weight: Some(&weights),
+        ..batch(&x, 70, Targets::Classes(&labels))
+    };
+    let picked = Batch {
+        x: Source {
+            picks: Some(&picks),
+            ..classes.x
+        },
+        picks: Some(&picks),
+        ..classes
+    };
+    let dense = batch(&x, 70, Targets::Dense(Source::rows(&y, 10)));
+    let isa = Isa::best();
+    for threads in [1, 2] {
+        for (kind, group) in optimisers() {
+            for options in [Options::default(), clip] {
+                for (data, name) in [
+                    (classes, "cross_entropy"),
+                    (picked, "hinge"),
+                    (dense, "mse"),
+                ] {
+                    let mut run = Training::<f32>::with_options(
+                        isa,
+                        &plain,
+                        &loss(name),
+                        kind,
+                        group,
+                        options,
+                    );
+                    let what = format!("a step of {kind:?}, {name}, {options:?}");
+                    allocates_nothing(threads, &what, || {
+                        run.step(&data).unwrap();
+                    });
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_step_in_its_parts_allocates_nothing() {
+    let plain = network();
+    let x = converted::<f64>(&Numbers(2).many(ROWS * 70));
+    let labels: Vec<i64> = (0..ROWS as i64).map(|r| r % 10).collect();
+    let data = batch(&x, 70, Targets::Classes(&labels));
+    let (kind, group) = optimisers()[5];
+    for threads in [1, 2] {
+        let loss = loss("cross_entropy");
+        let mut run = Training::<f64>::new(Isa::best(), &plain, &loss, kind, group);
+        allocates_nothing(threads, "gradients and apply", || {
+            run.gradients(&data).unwrap();
+            run.apply().unwrap();
+        });
+    }
+}
+
+/// What an epoch allocates (its order of rows) does not grow with its steps.
+#[test]
+fn the_steps_of_an_epoch_allocate_nothing() {
+    let plain = network();
+    let (rows, size) = (96, 8);
+    let x = converted::<f32>(&Numbers(2).many(rows * 70));
+    let labels: Vec<i64> = (0..rows as i64).map(|r| r % 10).collect();
+    let data = batch(&x, 70, Targets::Classes(&labels));
+    let (kind, group) = optimisers()[3];
+    let mut run = Training::<f32>::new(Isa::best(), &plain, &loss("cross_entropy"), kind, group);
+    with_threads(1, || {
+        let mut allocations = |epoch, stop| {
+            let plan = Plan {
+                batch_size: size,
+                epoch,
+                shuffle: true,
+                rows: None,
+                start: 0,
+                stop,
+                learning_rates: None,
+            };
+            count(true);
+            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            run.epoch(&data, &plan, |_, _| Ok::<(), crate::error::Error>(()))
+                .unwrap();
+            let after = ALLOCATIONS.load(Ordering::Relaxed);
+            count(false);
+            after - before
+        };
+        allocations(0, usize::MAX);
+        let one_step = allocations(1, size);
+        let twelve = allocations(2, usize::MAX);
+        assert_eq!(one_step, twelve);
+        assert_eq!(allocations(2, usize::MAX), 0, "the same epoch again");
+    });
+}
+
+#[test]
+fn an_update_allocates_nothing() {
+    // Large enough for two threads to share it.
+    let plain = Plain::new(1000, &[linear(900)], 1);
+    let isa = Isa::best();
+    for threads in [1, 2] {
+        for (kind, group) in optimisers() {
+            let mut run = Training::<f32>::new(isa, &plain, &loss("mse"), kind, group);
+            run.model.fill_gradient(0.5);
+            allocates_nothing(threads, &format!("an update of {kind:?}"), || {
+                run.state.step(isa);
+            });
+        }
+    }
+}
+
+#[test]
+fn a_prediction_allocates_nothing() {
+    let parts = [
+        Scale,
+        linear(256),
+        Act(Relu),
+        linear(200),
+        Row(Rowwise::Softmax),
+        Act(Gelu),
+        linear(9),
+        Row(Rowwise::LogSoftmax),
+    ];
+    let plain = Plain::new(300, &parts, 1);
+    let x = converted::<f32>(&Numbers(2).many(ROWS * 300));
+    let isa = Isa::best();
+    let (kind, group) = optimisers()[0];
+    for threads in [1, 2] {
+        let run = Training::<f32>::new(isa, &plain, &loss("nll"), kind, group);
+        let predictor = Predictor::new(&run.model.network, isa, None);
+        let mut out = vec![0.0; ROWS * 9];
+        allocates_nothing(threads, "a prediction", || {
+            predict_frozen_into(&predictor, &x, ROWS, &mut out);
+        });
+        allocates_nothing(threads, "a prediction by a model", || {
+            run.model.predict_into(isa, &x, ROWS, &mut out);
+        });
+        if threads == 1 {
+            let mut one = vec![0.0; 9];
+            allocates_nothing(1, "a prediction of one row", || {
+                predict_frozen_into(&predictor, &x[..300], 1, &mut one);
+            });
+        }
+    }
+}
