@@ -43,16 +43,15 @@ fn reduce<V: Vector>(simd: V::Simd, x: V, offset: f64) -> (V, V) {
     (shifted, r)
 }
 
-/// 2^scale·eʳ.
+/// eʳ.
 #[inline(always)]
-fn exp_reduced<V: Vector>(simd: V::Simd, r: V, scale: i32) -> V {
-    let factor = 2f64.powi(scale);
+fn exp_reduced<V: Vector>(simd: V::Simd, r: V) -> V {
     let p = if is_float32::<V>() {
-        polynomial(simd, r, EXP_F32.map(|c| c * factor))
+        polynomial(simd, r, EXP_F32)
     } else {
-        polynomial(simd, r, EXP_F64.map(|c| c * factor))
+        polynomial(simd, r, EXP_F64)
     };
-    let one = splat::<V>(simd, factor);
+    let one = splat::<V>(simd, 1.0);
     p.mul_add(r, one).mul_add(r, one)
 }
 
@@ -87,18 +86,31 @@ pub(super) fn exp<V: Vector>(simd: V::Simd, x: V) -> V {
         even.bit_shl::<51>()
     };
     let rest = into_exponent(n).bit_sub(half);
-    exp_reduced(simd, r, 0) * half * rest
+    exp_reduced(simd, r) * half * rest
+}
+
+/// 2^[`lift`] of the functions that keep a factor out of the subnormal range until their last multiplication.
+pub(super) const fn lift<V: Vector>() -> i32 {
+    if is_float32::<V>() { 64 } else { 512 }
+}
+
+/// exp(x + low)·2^lift for −780 ≤ x ≤ 0 (float64) or −120 ≤ x ≤ 0 (float32), or NaN, and a small `low`.
+#[inline(always)]
+pub(super) fn exp_lifted<V: Vector>(simd: V::Simd, x: V, low: Option<V>) -> V {
+    let bias = if is_float32::<V>() { 127.0 } else { 1023.0 };
+    let (n, r) = reduce(simd, x, bias + f64::from(lift::<V>()));
+    let r = match low {
+        Some(low) => r + low,
+        None => r,
+    };
+    exp_reduced(simd, r) * into_exponent(n)
 }
 
 #[inline(always)]
 pub(super) fn exp_nonpositive<V: Vector>(simd: V::Simd, x: V) -> V {
     let low = if is_float32::<V>() { -104.0 } else { -746.0 };
-    // The power of two lifts the result out of the subnormal range until the last multiplication.
-    let lift = if is_float32::<V>() { 64 } else { 512 };
     let x = splat::<V>(simd, low).greater(x);
-    let (n, r) = reduce(simd, x, 0.0);
-    let lifted = exp_reduced(simd, r, lift).bit_add(into_exponent(n));
-    lifted * splat(simd, 2f64.powi(-lift))
+    exp_lifted(simd, x, None) * splat(simd, 2f64.powi(-lift::<V>()))
 }
 
 #[inline(always)]

@@ -92,3 +92,15 @@ pub(super) fn log1p<V: Vector>(simd: V::Simd, x: V) -> V {
     let log = with_edges(simd, one + x, log_reduced(simd, k, f));
     V::select(x.abs().lt(splat(simd, tiny)), x, log)
 }
+
+#[inline(always)]
+pub(super) fn log1p_unit<V: Vector>(simd: V::Simd, x: V) -> V {
+    let zero = V::zero(simd);
+    let one = splat::<V>(simd, 1.0);
+    let half = splat::<V>(simd, 0.5);
+    // The least number with k = 1, as `decompose` finds it.
+    let root = splat_pattern(simd, 0x3fb5_04f3, 0x3ff6_a09e_667f_3bcd);
+    let large = (one + x).ge(root);
+    let k = V::select(large, one, zero);
+    log_reduced(simd, k, V::select(large, x.mul_add(half, -half), x))
+}

@@ -76,6 +76,14 @@ pub trait Math: Vector {
         log::log1p(simd, self)
     }
 
+    /// log(1 + x) for 0 ≤ x ≤ 1 (or NaN), with the bits of [`Math::log1p`] and fewer instructions.
+    ///
+    /// For other x the result has no meaning.
+    #[inline(always)]
+    fn log1p_unit(self, simd: Self::Simd) -> Self {
+        log::log1p_unit(simd, self)
+    }
+
     #[inline(always)]
     fn tanh(self, simd: Self::Simd) -> Self {
         tanh::tanh(simd, self)

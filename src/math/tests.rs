@@ -11,19 +11,21 @@ enum Function {
     Expm1Nonpositive,
     Log,
     Log1p,
+    Log1pUnit,
     Tanh,
     Sigmoid,
     Erf,
 }
 use Function::*;
 
-const ALL: [Function; 9] = [
+const ALL: [Function; 10] = [
     Exp,
     ExpNonpositive,
     Expm1,
     Expm1Nonpositive,
     Log,
     Log1p,
+    Log1pUnit,
     Tanh,
     Sigmoid,
     Erf,
@@ -39,6 +41,7 @@ impl Function {
             Expm1Nonpositive => x.expm1_nonpositive(simd),
             Log => x.log(simd),
             Log1p => x.log1p(simd),
+            Log1pUnit => x.log1p_unit(simd),
             Tanh => x.tanh(simd),
             Sigmoid => x.sigmoid(simd),
             Erf => x.erf(simd),
@@ -53,7 +56,7 @@ impl Function {
             Exp | ExpNonpositive => each(f64::exp),
             Expm1 | Expm1Nonpositive => each(f64::exp_m1),
             Log => each(f64::ln),
-            Log1p => each(f64::ln_1p),
+            Log1p | Log1pUnit => each(f64::ln_1p),
             Tanh => each(f64::tanh),
             Sigmoid => each(|x| {
                 if x < 0.0 {
@@ -71,14 +74,28 @@ impl Function {
     }
 
     fn takes(self, x: f64) -> bool {
-        !matches!(self, ExpNonpositive | Expm1Nonpositive) || !(x > 0.0)
+        match self {
+            ExpNonpositive | Expm1Nonpositive => x <= 0.0 || x.is_nan(),
+            Log1pUnit => (0.0..=1.0).contains(&x) || x.is_nan(),
+            _ => true,
+        }
+    }
+
+    /// The function for all numbers, where this one is for some of them.
+    fn whole(self) -> Self {
+        match self {
+            ExpNonpositive => Exp,
+            Expm1Nonpositive => Expm1,
+            Log1pUnit => Log1p,
+            other => other,
+        }
     }
 
     /// Whether −0 gives −0.
     fn is_odd_at_zero(self) -> bool {
         !matches!(
             self,
-            Exp | ExpNonpositive | Log | Expm1Nonpositive | Sigmoid
+            Exp | ExpNonpositive | Log | Expm1Nonpositive | Log1pUnit | Sigmoid
         )
     }
 }
@@ -165,6 +182,15 @@ fn worst_float32(
                 );
             }
         }
+        let mut whole = vec![0.0; x.len()];
+        Isa::best().run(Evaluate(function.whole(), &x, &mut whole));
+        for i in 0..x.len() {
+            assert!(
+                same(first[i], whole[i]) || x[i] == 0.0,
+                "{function:?}({:e}) has its own bits",
+                x[i]
+            );
+        }
         for ((&x, &out), want) in x.iter().zip(&first).zip(function.reference(&x)) {
             let error = ulps(out, want);
             if error > worst.0 {
@@ -181,7 +207,7 @@ fn worst_float32(
 #[test]
 fn float32_is_within_two_ulps_and_alike_on_every_instruction_set() {
     for function in ALL {
-        let (error, x) = worst_float32(function, 0, 1 << 32, 1024, 1);
+        let (error, x) = worst_float32(function, 0, 1 << 32, 1023, 1);
         println!("{function:?}: {error:.3} ulp at {x:e}");
         assert!(error <= 2.0, "{function:?}({x:e}) is {error} ulp off");
     }
@@ -218,11 +244,7 @@ fn every_float32_is_within_two_ulps() {
 /// The rows of `tests/reference/math.txt` for a function: x, the nearest float64 to f(x), and the rest in thousandths
 /// of an ulp.
 fn stored(function: Function) -> Vec<(f64, f64, f64)> {
-    let name = match function {
-        ExpNonpositive => "exp".into(),
-        Expm1Nonpositive => "expm1".into(),
-        other => format!("{other:?}").to_lowercase(),
-    };
+    let name = format!("{:?}", function.whole()).to_lowercase();
     let text = include_str!("../../tests/reference/math.txt");
     let number = |digits: &str| f64::from_bits(u64::from_str_radix(digits, 16).unwrap());
     text.lines()
@@ -245,7 +267,7 @@ fn stored(function: Function) -> Vec<(f64, f64, f64)> {
 fn float64_is_within_four_ulps_and_alike_on_every_instruction_set() {
     for function in ALL {
         let rows = stored(function);
-        assert!(rows.len() > 250, "{function:?}");
+        assert!(rows.len() > 100, "{function:?}");
         let x: Vec<f64> = rows.iter().map(|row| row.0).collect();
         let mut first = vec![0.0; x.len()];
         Isa::tested()[0].run(Evaluate(function, &x, &mut first));
@@ -286,7 +308,7 @@ fn float64_is_within_four_ulps_and_alike_on_every_instruction_set() {
 fn float64_at_the_edges() {
     const INF: f64 = f64::INFINITY;
     const NAN: f64 = f64::NAN;
-    let edges: [(Function, &[(f64, f64)]); 9] = [
+    let edges: [(Function, &[(f64, f64)]); 10] = [
         (
             Exp,
             &[
@@ -335,6 +357,7 @@ fn float64_at_the_edges() {
                 (INF, INF),
             ],
         ),
+        (Log1pUnit, &[(0.0, 0.0), (1.0, std::f64::consts::LN_2)]),
         (
             Tanh,
             &[
@@ -378,7 +401,7 @@ fn float64_at_the_edges() {
                 );
                 let mut out = [0.0];
                 isa.run(Evaluate(function, &[x as f32], &mut out));
-                let alike = same(out[0], want as f32) || x.abs() < 1e-300 || x == 709.79;
+                let alike = same(out[0], want as f32) || x.abs() == 5e-324 || x == 709.79;
                 assert!(
                     alike,
                     "{function:?}({x:e}) on {isa:?}: {:e} not {want:e} in float32",
