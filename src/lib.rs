@@ -3,8 +3,11 @@
 pub mod buffer;
 pub mod error;
 pub mod gemm;
+pub mod lanes;
+pub mod loss;
 pub mod math;
 pub mod optim;
 pub mod pool;
 pub mod random;
 pub mod simd;
+pub mod softmax;

@@ -76,7 +76,9 @@ impl Group {
             if value >= 0.0 && value.is_finite() {
                 Ok(())
             } else {
-                Err(Error::Value(format!("{name} is {value}; it must be a finite number ≥ 0")))
+                Err(Error::Value(format!(
+                    "{name} is {value}; it must be a finite number ≥ 0"
+                )))
             }
         };
         at_least_zero("lr", self.lr)?;
@@ -85,17 +87,24 @@ impl Group {
             Kind::Sgd => {
                 at_least_zero("momentum", self.momentum)?;
                 if !self.dampening.is_finite() {
-                    return Err(Error::Value(format!("dampening is {}; it must be finite", self.dampening)));
+                    return Err(Error::Value(format!(
+                        "dampening is {}; it must be finite",
+                        self.dampening
+                    )));
                 }
                 if self.nesterov && (self.momentum <= 0.0 || self.dampening != 0.0) {
-                    return Err(Error::Value("nesterov needs momentum > 0 and dampening = 0".into()));
+                    return Err(Error::Value(
+                        "nesterov needs momentum > 0 and dampening = 0".into(),
+                    ));
                 }
             }
             Kind::Adam | Kind::AdamW => {
                 at_least_zero("eps", self.eps)?;
                 for (name, beta) in [("betas[0]", self.beta1), ("betas[1]", self.beta2)] {
                     if !(0.0..1.0).contains(&beta) {
-                        return Err(Error::Value(format!("{name} is {beta}; it must lie in [0, 1)")));
+                        return Err(Error::Value(format!(
+                            "{name} is {beta}; it must lie in [0, 1)"
+                        )));
                     }
                 }
             }
@@ -107,15 +116,38 @@ impl Group {
 /// Moments smaller than this become zero: far above the subnormals, far below what moves a weight.
 pub fn tiny<T: Element>() -> T {
     // 2⁻¹⁰⁰ for float32, 2⁻⁹⁰⁰ for float64; their squares' roots stay normal.
-    T::from_f64(if T::ROW_LANES == 16 { 2f64.powi(-100) } else { 2f64.powi(-900) })
+    T::from_f64(if T::ROW_LANES == 16 {
+        2f64.powi(-100)
+    } else {
+        2f64.powi(-900)
+    })
 }
 
 /// What one step does to the parameters of one group.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rule<T> {
-    Sgd { rate: T, decay: T },
-    Momentum { rate: T, decay: T, momentum: T, fresh: T, nesterov: bool },
-    Adam { rate: T, eps: T, keep1: T, fresh1: T, keep2: T, fresh2: T, decay: T, shrink: T, amsgrad: bool },
+    Sgd {
+        rate: T,
+        decay: T,
+    },
+    Momentum {
+        rate: T,
+        decay: T,
+        momentum: T,
+        fresh: T,
+        nesterov: bool,
+    },
+    Adam {
+        rate: T,
+        eps: T,
+        keep1: T,
+        fresh1: T,
+        keep2: T,
+        fresh2: T,
+        decay: T,
+        shrink: T,
+        amsgrad: bool,
+    },
 }
 
 /// Running powers of a group's betas.
@@ -126,13 +158,20 @@ impl<T: Element> Rule<T> {
     pub fn new(kind: Kind, group: &Group, before: u64, powers: Powers) -> Self {
         let t = T::from_f64;
         match kind {
-            Kind::Sgd if group.momentum == 0.0 => Rule::Sgd { rate: t(group.lr), decay: t(group.weight_decay) },
+            Kind::Sgd if group.momentum == 0.0 => Rule::Sgd {
+                rate: t(group.lr),
+                decay: t(group.weight_decay),
+            },
             Kind::Sgd => Rule::Momentum {
                 rate: t(group.lr),
                 decay: t(group.weight_decay),
                 // The first time the momentum is the gradient itself, undamped.
                 momentum: t(group.momentum),
-                fresh: t(if before == 0 { 1.0 } else { 1.0 - group.dampening }),
+                fresh: t(if before == 0 {
+                    1.0
+                } else {
+                    1.0 - group.dampening
+                }),
                 nesterov: group.nesterov,
             },
             Kind::Adam | Kind::AdamW => {
@@ -146,7 +185,11 @@ impl<T: Element> Rule<T> {
                     keep2: t(group.beta2),
                     fresh2: t(1.0 - group.beta2),
                     decay: t(if decoupled { 0.0 } else { group.weight_decay }),
-                    shrink: t(if decoupled { 1.0 - group.lr * group.weight_decay } else { 1.0 }),
+                    shrink: t(if decoupled {
+                        1.0 - group.lr * group.weight_decay
+                    } else {
+                        1.0
+                    }),
                     amsgrad: group.amsgrad,
                 }
             }
@@ -165,7 +208,10 @@ pub struct Clip<T> {
 
 impl<T: Element> Clip<T> {
     pub fn none() -> Self {
-        Self { factor: T::ONE, bound: None }
+        Self {
+            factor: T::ONE,
+            bound: None,
+        }
     }
 }
 
@@ -227,8 +273,15 @@ fn by_rule<S: Simd, T: Element>(
                 [g.mul_add(rate, w)]
             });
         }
-        Rule::Momentum { rate, decay, momentum, fresh, nesterov } => {
-            let (rate, decay, momentum, fresh) = (splat(-rate), splat(decay), splat(momentum), splat(fresh));
+        Rule::Momentum {
+            rate,
+            decay,
+            momentum,
+            fresh,
+            nesterov,
+        } => {
+            let (rate, decay, momentum, fresh) =
+                (splat(-rate), splat(decay), splat(momentum), splat(fresh));
             each(simd, [weights, slots.first], gradient, |[w, v], g| {
                 let g = w.mul_add(decay, clip(g));
                 let v = v.mul_add(momentum, g * fresh);
@@ -236,30 +289,55 @@ fn by_rule<S: Simd, T: Element>(
                 [direction.mul_add(rate, w), v]
             });
         }
-        Rule::Adam { rate, eps, keep1, fresh1, keep2, fresh2, decay, shrink, amsgrad } => {
-            let (rate, eps, decay, shrink) = (splat(-rate), splat(eps), splat(decay), splat(shrink));
-            let (keep1, fresh1, keep2, fresh2) = (splat(keep1), splat(fresh1), splat(keep2), splat(fresh2));
+        Rule::Adam {
+            rate,
+            eps,
+            keep1,
+            fresh1,
+            keep2,
+            fresh2,
+            decay,
+            shrink,
+            amsgrad,
+        } => {
+            let (rate, eps, decay, shrink) =
+                (splat(-rate), splat(eps), splat(decay), splat(shrink));
+            let (keep1, fresh1, keep2, fresh2) =
+                (splat(keep1), splat(fresh1), splat(keep2), splat(fresh2));
             let (tiny, zero) = (splat(tiny()), splat(T::ZERO));
             let flush = |x: T::Vector<S>| T::Vector::<S>::select(x.abs().lt(tiny), zero, x);
             let moments = |w: T::Vector<S>, m: T::Vector<S>, v: T::Vector<S>, g: T::Vector<S>| {
                 let g = w.mul_add(decay, clip(g));
-                (flush(m.mul_add(keep1, g * fresh1)), flush(v.mul_add(keep2, (g * g) * fresh2)))
+                (
+                    flush(m.mul_add(keep1, g * fresh1)),
+                    flush(v.mul_add(keep2, (g * g) * fresh2)),
+                )
             };
             let moved = |w: T::Vector<S>, m: T::Vector<S>, v: T::Vector<S>| {
                 (m / (v.sqrt() + eps)).mul_add(rate, w * shrink)
             };
             if amsgrad {
-                each(simd, [weights, slots.first, slots.second, slots.third], gradient, |[w, m, v, most], g| {
-                    let (m, v) = moments(w, m, v, g);
-                    // A NaN in v goes on into the largest.
-                    let most = T::Vector::<S>::select(v.le(most), most, v);
-                    [moved(w, m, most), m, v, most]
-                });
+                each(
+                    simd,
+                    [weights, slots.first, slots.second, slots.third],
+                    gradient,
+                    |[w, m, v, most], g| {
+                        let (m, v) = moments(w, m, v, g);
+                        // A NaN in v goes on into the largest.
+                        let most = T::Vector::<S>::select(v.le(most), most, v);
+                        [moved(w, m, most), m, v, most]
+                    },
+                );
             } else {
-                each(simd, [weights, slots.first, slots.second], gradient, |[w, m, v], g| {
-                    let (m, v) = moments(w, m, v, g);
-                    [moved(w, m, v), m, v]
-                });
+                each(
+                    simd,
+                    [weights, slots.first, slots.second],
+                    gradient,
+                    |[w, m, v], g| {
+                        let (m, v) = moments(w, m, v, g);
+                        [moved(w, m, v), m, v]
+                    },
+                );
             }
         }
     }
@@ -313,7 +391,14 @@ impl<T: Element> Kernel for Update<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        update(simd, self.rule, self.clip, self.weights, self.gradient, self.slots);
+        update(
+            simd,
+            self.rule,
+            self.clip,
+            self.weights,
+            self.gradient,
+            self.slots,
+        );
     }
 }
 
