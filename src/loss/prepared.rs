@@ -147,53 +147,44 @@ impl<T: Element> Kernel for Whole<'_, T> {
             targets,
             mut view,
         } = self;
-        match targets {
-            PanelTargets::Classes(labels) => {
-                assert!(labels.len() <= PANEL);
-                match loss.kind {
-                    LossKind::CrossEntropy { .. } if entropy::is_plain(loss) => {
-                        entropy::of_classes(simd, labels, &mut view);
-                    }
-                    LossKind::CrossEntropy { .. } => {
-                        let labels = numbers(labels);
-                        entropy::of_shares(simd, loss, entropy::OneHot(&labels), &mut view);
-                    }
-                    LossKind::Nll => entropy::of_log_probabilities(labels, &mut view),
-                    LossKind::Hinge => {
-                        margin::of_classes(simd, T::ONE, &numbers(labels), labels, &mut view)
-                    }
-                    LossKind::Perceptron => {
-                        margin::of_classes(simd, T::ZERO, &numbers(labels), labels, &mut view)
-                    }
-                    _ => panic!("{} takes no class numbers", loss.kind.name()),
-                }
+        let margin = if loss.kind == LossKind::Hinge {
+            T::ONE
+        } else {
+            T::ZERO
+        };
+        match (loss.kind, targets) {
+            (LossKind::CrossEntropy { .. }, targets) => {
+                entropy::of_logits(simd, loss, targets, &mut view);
             }
-            PanelTargets::Dense(targets) => {
+            (LossKind::Nll, PanelTargets::Classes(labels)) => {
+                entropy::of_log_probabilities(labels, &mut view);
+            }
+            (LossKind::Hinge | LossKind::Perceptron, PanelTargets::Classes(labels)) => {
+                margin::of_classes(simd, margin, labels, &mut view);
+            }
+            (kind, PanelTargets::Classes(_)) => panic!("{} takes no class numbers", kind.name()),
+            (kind, PanelTargets::Dense(targets)) => {
                 let t = features(targets, loss.outputs);
-                match loss.kind {
+                match kind {
                     LossKind::Mse => pointwise::mean(simd, Mse, t, &mut view),
                     LossKind::L1 => pointwise::mean(simd, L1, t, &mut view),
                     LossKind::Huber { .. } => {
-                        pointwise::mean(simd, Huber(loss.parameter), t, &mut view)
+                        pointwise::mean(simd, Huber(loss.parameter), t, &mut view);
                     }
                     LossKind::Bce => pointwise::mean(simd, Bce, t, &mut view),
                     LossKind::BceWithLogits if loss.pos_weight.is_empty() => {
-                        pointwise::mean(simd, WithLogits, t, &mut view)
+                        pointwise::mean(simd, WithLogits, t, &mut view);
                     }
                     LossKind::BceWithLogits => {
                         let rule = WeightedWithLogits(&loss.pos_weight);
                         pointwise::mean(simd, rule, t, &mut view);
                     }
-                    LossKind::CrossEntropy { .. } => {
-                        entropy::of_shares(simd, loss, entropy::Dense(t), &mut view);
+                    LossKind::Hinge | LossKind::Perceptron => {
+                        pointwise::mean(simd, margin::OneOutput(margin), t, &mut view);
                     }
-                    LossKind::Hinge => {
-                        pointwise::mean(simd, margin::OneOutput(T::ONE), t, &mut view)
+                    LossKind::Nll | LossKind::CrossEntropy { .. } => {
+                        panic!("{} takes class numbers alone", kind.name());
                     }
-                    LossKind::Perceptron => {
-                        pointwise::mean(simd, margin::OneOutput(T::ZERO), t, &mut view);
-                    }
-                    LossKind::Nll => panic!("nll takes class numbers alone"),
                 }
             }
         }
@@ -203,7 +194,7 @@ impl<T: Element> Kernel for Whole<'_, T> {
 
 /// The class numbers as elements; −1 for rows beyond the batch.
 #[inline(always)]
-fn numbers<T: Element>(labels: &[i64]) -> Feature<T> {
+pub(super) fn numbers<T: Element>(labels: &[i64]) -> Feature<T> {
     let mut numbers = [-T::ONE; PANEL];
     for (number, &label) in numbers.iter_mut().zip(labels) {
         *number = T::from_f64(label as f64);
