@@ -49,7 +49,11 @@ impl Shape {
                 epilogue,
                 kept: null(),
             },
-            join: if chains { Join::Interleaved } else { Join::Chain },
+            join: if chains {
+                Join::Interleaved
+            } else {
+                Join::Chain
+            },
             pack_a: false,
         }
     }
@@ -74,7 +78,11 @@ impl Shape {
                 row: PANEL,
                 panel: panel_stride(self.inputs),
                 begin: Start::Zero,
-                epilogue: if kept.is_some() { Epilogue::ReluMask } else { Epilogue::Store },
+                epilogue: if kept.is_some() {
+                    Epilogue::ReluMask
+                } else {
+                    Epilogue::Store
+                },
                 kept: kept.unwrap_or(null()),
             },
             join: Join::Chain,
@@ -141,18 +149,37 @@ impl<T: Element> Kernel for Linear<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Shape { outputs, inputs, rows } = self.shape;
+        let Shape {
+            outputs,
+            inputs,
+            rows,
+        } = self.shape;
         let panels = self.member.share(rows.div_ceil(PANEL));
         let relu = self.activation == Activation::Relu;
-        let epilogue = if relu { Epilogue::Relu } else { Epilogue::Store };
+        let epilogue = if relu {
+            Epilogue::Relu
+        } else {
+            Epilogue::Store
+        };
         let bias = self.bias.map(<[T]>::as_ptr);
         let z = self.z;
         // SAFETY: members write disjoint panels and units, and read what was finished before a barrier.
         unsafe {
-            pack_rows(simd, &self.x, None, rows, inputs, panels.clone(), self.panels, None);
+            pack_rows(
+                simd,
+                &self.x,
+                None,
+                rows,
+                inputs,
+                panels.clone(),
+                self.panels,
+                None,
+            );
             self.member.barrier();
             let x = self.panels.as_ptr();
-            let product = self.shape.forward(self.weight.as_ptr(), bias, x, z.as_ptr(), epilogue);
+            let product = self
+                .shape
+                .forward(self.weight.as_ptr(), bias, x, z.as_ptr(), epilogue);
             let units = self.member.share(product.units::<S>());
             product.run(simd, units, null_mut(), |features, columns| {
                 if !relu && self.activation != Activation::Identity {
@@ -186,7 +213,11 @@ pub unsafe fn linear<T: Element>(
     activation: Activation,
     out: &mut [T],
 ) {
-    let Shape { outputs, inputs, rows } = shape;
+    let Shape {
+        outputs,
+        inputs,
+        rows,
+    } = shape;
     assert!(weight.len() == outputs * inputs && out.len() == rows * outputs);
     assert!(bias.is_none_or(|bias| bias.len() == outputs));
     let most = rows.min(BLOCK_ROWS);
@@ -198,16 +229,25 @@ pub unsafe fn linear<T: Element>(
             for first in (0..rows).step_by(BLOCK_ROWS) {
                 let here = BLOCK_ROWS.min(rows - first);
                 // SAFETY: the block's part of the result, which the team fills together.
-                let out = unsafe {
-                    Shared::from_raw(out.as_ptr().add(first * outputs), here * outputs)
+                let out =
+                    unsafe { Shared::from_raw(out.as_ptr().add(first * outputs), here * outputs) };
+                let x = x.from_row(first);
+                let shape = Shape {
+                    rows: here,
+                    ..shape
                 };
-                let x = Source {
-                    start: x.start.wrapping_offset(first as isize * x.row_stride),
-                    ..x
-                };
-                let shape = Shape { rows: here, ..shape };
                 let member = &member;
-                isa.run(Linear { member, shape, x, weight, bias, activation, panels, z, out });
+                isa.run(Linear {
+                    member,
+                    shape,
+                    x,
+                    weight,
+                    bias,
+                    activation,
+                    panels,
+                    z,
+                    out,
+                });
             }
         });
     });
@@ -236,14 +276,36 @@ impl<T: Element> Kernel for Gradients<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Shape { outputs, inputs, rows } = self.shape;
+        let Shape {
+            outputs,
+            inputs,
+            rows,
+        } = self.shape;
         let member = self.member;
         let panels = member.share(rows.div_ceil(PANEL));
         // SAFETY: members write disjoint panels and units, and read what was finished before a barrier.
         unsafe {
-            pack_rows(simd, &self.dout, None, rows, outputs, panels.clone(), self.dout_panels, None);
+            pack_rows(
+                simd,
+                &self.dout,
+                None,
+                rows,
+                outputs,
+                panels.clone(),
+                self.dout_panels,
+                None,
+            );
             let columns = Some(self.x_columns);
-            pack_rows(simd, &self.x, None, rows, inputs, panels.clone(), self.x_panels, columns);
+            pack_rows(
+                simd,
+                &self.x,
+                None,
+                rows,
+                inputs,
+                panels.clone(),
+                self.x_panels,
+                columns,
+            );
             member.barrier();
             let dout = self.dout_panels.as_ptr().cast_const();
             let product = self.shape.weight_gradient(
@@ -252,14 +314,32 @@ impl<T: Element> Kernel for Gradients<'_, T> {
                 self.dweight.as_ptr(),
                 self.accumulate,
             );
-            product.run(simd, member.share(product.units::<S>()), null_mut(), |_, _| {});
+            product.run(
+                simd,
+                member.share(product.units::<S>()),
+                null_mut(),
+                |_, _| {},
+            );
             let blocks = member.share(outputs.div_ceil(PANEL));
-            sum_rows(simd, rows, outputs, blocks, self.dout_panels, self.dbias, self.accumulate);
+            sum_rows(
+                simd,
+                rows,
+                outputs,
+                blocks,
+                self.dout_panels,
+                self.dbias,
+                self.accumulate,
+            );
             if let Some(dx) = self.dx {
                 // The panels of x have served; the gradient takes their place.
                 let target = self.x_panels.as_ptr();
-                let product = self.shape.input_gradient(self.weight.as_ptr(), dout, target, None);
-                let buffer = self.packed.as_ptr().add(member.index * PACKED_ROWS * outputs);
+                let product = self
+                    .shape
+                    .input_gradient(self.weight.as_ptr(), dout, target, None);
+                let buffer = self
+                    .packed
+                    .as_ptr()
+                    .add(member.index * PACKED_ROWS * outputs);
                 product.run(simd, member.share(product.units::<S>()), buffer, |_, _| {});
                 member.barrier();
                 unpack_rows(simd, rows, inputs, panels, self.x_panels, dx);
@@ -286,7 +366,11 @@ pub unsafe fn linear_backward<T: Element>(
     dweight: &mut [T],
     dbias: &mut [T],
 ) {
-    let Shape { outputs, inputs, rows } = shape;
+    let Shape {
+        outputs,
+        inputs,
+        rows,
+    } = shape;
     assert!(weight.len() == outputs * inputs && dweight.len() == weight.len());
     assert!(dbias.len() == outputs && dx.as_ref().is_none_or(|dx| dx.len() == rows * inputs));
     dweight.fill(T::ZERO);
@@ -304,18 +388,22 @@ pub unsafe fn linear_backward<T: Element>(
         let (x_columns, packed) = rest.split_at_mut(lengths[2]);
         let (dout_panels, x_panels) = (Shared::new(dout_panels), Shared::new(x_panels));
         let (x_columns, packed) = (Shared::new(x_columns), Shared::new(packed));
-        let (dx, dweight, dbias) = (dx.map(Shared::new), Shared::new(dweight), Shared::new(dbias));
+        let (dx, dweight, dbias) = (
+            dx.map(Shared::new),
+            Shared::new(dweight),
+            Shared::new(dbias),
+        );
         pool::run(3.0 * shape.flops(), &|member| {
             for first in (0..rows).step_by(BLOCK_ROWS) {
                 let here = BLOCK_ROWS.min(rows - first);
-                let from = |source: Source<'_, T>| {
-                    source.start.wrapping_offset(first as isize * source.row_stride)
-                };
                 isa.run(Gradients {
                     member: &member,
-                    shape: Shape { rows: here, ..shape },
-                    dout: Source { start: from(dout), ..dout },
-                    x: Source { start: from(x), ..x },
+                    shape: Shape {
+                        rows: here,
+                        ..shape
+                    },
+                    dout: dout.from_row(first),
+                    x: x.from_row(first),
                     weight,
                     dout_panels,
                     x_panels,

@@ -41,7 +41,9 @@ impl TensorType {
     }
 
     fn of(dtype: Dtype) -> Option<Self> {
-        [TensorType::F32, TensorType::F64, TensorType::I64].into_iter().find(|kind| kind.dtype() == dtype)
+        [TensorType::F32, TensorType::F64, TensorType::I64]
+            .into_iter()
+            .find(|kind| kind.dtype() == dtype)
     }
 }
 
@@ -72,9 +74,12 @@ impl From<std::io::Error> for FileError {
 
 /// A neighbour of `path` to write to first.
 fn temporary(path: &Path) -> Result<PathBuf> {
-    let name = path
-        .file_name()
-        .ok_or_else(|| Error::Value(format!("path is {}; expected a file name at its end", path.display())))?;
+    let name = path.file_name().ok_or_else(|| {
+        Error::Value(format!(
+            "path is {}; expected a file name at its end",
+            path.display()
+        ))
+    })?;
     let mut temporary = std::ffi::OsString::from(".");
     temporary.push(name);
     temporary.push(format!(".{}.tmp", std::process::id()));
@@ -91,7 +96,8 @@ pub fn save(path: &Path, content: &Content) -> std::result::Result<(), FileError
         .tensors
         .iter()
         .map(|(name, t)| {
-            let view = TensorView::new(t.dtype.dtype(), t.shape.clone(), &t.bytes).map_err(format)?;
+            let view =
+                TensorView::new(t.dtype.dtype(), t.shape.clone(), &t.bytes).map_err(format)?;
             Ok((name.as_str(), view))
         })
         .collect::<std::result::Result<Vec<_>, FileError>>()?;
@@ -129,9 +135,17 @@ pub fn load(path: &Path) -> std::result::Result<Content, FileError> {
 fn parse(bytes: &[u8]) -> std::result::Result<Content, String> {
     let header_len = bytes.first_chunk::<8>().map(|len| u64::from_le_bytes(*len));
     match header_len {
-        None => return Err(format!("it has {} bytes; a safetensors file begins with 8", bytes.len())),
+        None => {
+            return Err(format!(
+                "it has {} bytes; a safetensors file begins with 8",
+                bytes.len()
+            ));
+        }
         Some(len) if len > MOST_HEADER as u64 || len as usize > bytes.len() - 8 => {
-            return Err(format!("its header claims {len} bytes, but the file has {}", bytes.len()));
+            return Err(format!(
+                "its header claims {len} bytes, but the file has {}",
+                bytes.len()
+            ));
         }
         Some(_) => {}
     }
@@ -140,12 +154,25 @@ fn parse(bytes: &[u8]) -> std::result::Result<Content, String> {
     let mut tensors = Vec::new();
     for (name, view) in file.tensors() {
         let Some(dtype) = TensorType::of(view.dtype()) else {
-            return Err(format!("tensor {name:?} has type {:?}; expected F32, F64 or I64", view.dtype()));
+            return Err(format!(
+                "tensor {name:?} has type {:?}; expected F32, F64 or I64",
+                view.dtype()
+            ));
         };
-        tensors.push((name, Tensor { dtype, shape: view.shape().to_vec(), bytes: view.data().to_vec() }));
+        tensors.push((
+            name,
+            Tensor {
+                dtype,
+                shape: view.shape().to_vec(),
+                bytes: view.data().to_vec(),
+            },
+        ));
     }
     tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(Content { tensors, metadata: header.metadata().clone().unwrap_or_default() })
+    Ok(Content {
+        tensors,
+        metadata: header.metadata().clone().unwrap_or_default(),
+    })
 }
 
 #[cfg(test)]
@@ -153,9 +180,19 @@ mod tests {
     use super::*;
 
     fn content() -> Content {
-        let bytes = [1.5f32, -2.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+        let bytes = [1.5f32, -2.0]
+            .iter()
+            .flat_map(|x| x.to_le_bytes())
+            .collect();
         Content {
-            tensors: vec![("0.weight".into(), Tensor { dtype: TensorType::F32, shape: vec![1, 2], bytes })],
+            tensors: vec![(
+                "0.weight".into(),
+                Tensor {
+                    dtype: TensorType::F32,
+                    shape: vec![1, 2],
+                    bytes,
+                },
+            )],
             metadata: HashMap::from([("nnrs_format".into(), "1".into())]),
         }
     }

@@ -20,6 +20,33 @@ fn tail_ratio<V: Vector>(simd: V::Simd, a: V) -> (V, V) {
     }
 }
 
+/// The normal distribution function at −a, Φ(−a) = e·p/q.
+pub(crate) struct NormalTail<V> {
+    /// |x|, but no more than where e is zero even times some thousands.
+    pub a: V,
+    /// exp(−a²/2)·2^[`exp::lift`].
+    pub e_lifted: V,
+    pub p: V,
+    pub q: V,
+}
+
+#[inline(always)]
+pub(crate) fn normal_tail<V: Vector>(simd: V::Simd, x: V) -> NormalTail<V> {
+    let limit = if is_float32::<V>() { 14.6 } else { 38.9 };
+    let a = splat::<V>(simd, limit).lesser(x.abs());
+    // The square in two parts: its rounding error would be multiplied by its size.
+    let half = a * splat(simd, -0.5);
+    let square = a * half;
+    let low = a.mul_add(half, -square);
+    let (p, q) = tail_ratio(simd, a);
+    NormalTail {
+        a,
+        e_lifted: exp::exp_lifted(simd, square, Some(low)),
+        p,
+        q,
+    }
+}
+
 #[inline(always)]
 pub(super) fn erf<V: Vector>(simd: V::Simd, x: V) -> V {
     let one = splat::<V>(simd, 1.0);

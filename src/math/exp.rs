@@ -90,13 +90,13 @@ pub(super) fn exp<V: Vector>(simd: V::Simd, x: V) -> V {
 }
 
 /// 2^[`lift`] of the functions that keep a factor out of the subnormal range until their last multiplication.
-pub(super) const fn lift<V: Vector>() -> i32 {
+pub(crate) const fn lift<V: Vector>() -> i32 {
     if is_float32::<V>() { 64 } else { 512 }
 }
 
 /// exp(x + low)·2^lift for −780 ≤ x ≤ 0 (float64) or −120 ≤ x ≤ 0 (float32), or NaN, and a small `low`.
 #[inline(always)]
-pub(super) fn exp_lifted<V: Vector>(simd: V::Simd, x: V, low: Option<V>) -> V {
+pub(crate) fn exp_lifted<V: Vector>(simd: V::Simd, x: V, low: Option<V>) -> V {
     let bias = if is_float32::<V>() { 127.0 } else { 1023.0 };
     let (n, r) = reduce(simd, x, bias + f64::from(lift::<V>()));
     let r = match low {

@@ -33,6 +33,8 @@ mod tanh;
 mod tests;
 
 use crate::simd::{Element, Vector};
+pub(crate) use erf::normal_tail;
+pub(crate) use exp::{exp_lifted, lift};
 
 /// Functions of float32 and float64 vectors.
 pub trait Math: Vector {
@@ -111,7 +113,7 @@ const fn is_float32<V: Vector>() -> bool {
 }
 
 #[inline(always)]
-fn splat<V: Vector>(simd: V::Simd, value: f64) -> V {
+pub(crate) fn splat<V: Vector>(simd: V::Simd, value: f64) -> V {
     V::splat(simd, V::Element::from_f64(value))
 }
 

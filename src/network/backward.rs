@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::forward::{apply_masks, needs_columns, share};
+use super::forward::{ApplyMasks, needs_columns, share};
 use super::workspace::Workspace;
 use super::{Linear, Network, Rowwise};
 use crate::activation::{self, Activation, Keeps};
@@ -54,13 +54,23 @@ impl<T: Element> Network<T> {
                     unsafe {
                         let out = share(&space.layers[l].out).read(range.clone());
                         let gradient = share(gradient).write(range);
-                        softmax::backward_panel(simd, rowwise == Rowwise::LogSoftmax, layer.outputs, out, gradient);
+                        softmax::backward_panel(
+                            simd,
+                            rowwise == Rowwise::LogSoftmax,
+                            layer.outputs,
+                            out,
+                            gradient,
+                        );
                     }
                 }
                 member.barrier();
             }
             if l > 0 || wanted.dx {
-                let target = if l > 0 { &space.layers[l - 1].gradient } else { &space.dx };
+                let target = if l > 0 {
+                    &space.layers[l - 1].gradient
+                } else {
+                    &space.dx
+                };
                 // SAFETY: members write disjoint parts of the target, and read what was finished before a barrier.
                 unsafe {
                     if let Some(linear) = &layer.linear {
@@ -83,7 +93,9 @@ impl<T: Element> Network<T> {
                         for panel in member.share(rows.div_ceil(PANEL)) {
                             let at = panel * panel_stride(layer.inputs);
                             let range = at..at + layer.inputs * PANEL;
-                            share(target).write(range.clone()).copy_from_slice(share(gradient).read(range));
+                            share(target)
+                                .write(range.clone())
+                                .copy_from_slice(share(gradient).read(range));
                             self.before(simd, l, space, 0..layer.inputs, panel, false);
                         }
                     }
@@ -93,7 +105,9 @@ impl<T: Element> Network<T> {
             if let Some(linear) = &layer.linear {
                 // SAFETY: members write disjoint parts of the gradient buffer; this layer's weights were last read
                 // before the barrier.
-                unsafe { self.parameter_gradients(simd, member, linear, l, space, wanted, finished) };
+                unsafe {
+                    self.parameter_gradients(simd, member, linear, l, space, wanted, finished)
+                };
             }
         }
     }
@@ -148,7 +162,9 @@ impl<T: Element> Network<T> {
     ) {
         let (layer, space) = (&self.layers[l], &space.layers[l]);
         let keeps = layer.activation.keeps();
-        if layer.rowwise.is_some() || (layer.dropout.is_none() && (relu_done || keeps == Keeps::Nothing)) {
+        if layer.rowwise.is_some()
+            || (layer.dropout.is_none() && (relu_done || keeps == Keeps::Nothing))
+        {
             return;
         }
         let at = panel * panel_stride(layer.outputs);
@@ -157,10 +173,18 @@ impl<T: Element> Network<T> {
         let gradient = unsafe { share(&space.gradient).write(range.clone()) };
         if let Some(dropout) = layer.dropout {
             let masks = &space.masks[panel * layer.outputs..][features];
-            apply_masks(simd, dropout, masks, gradient);
+            simd.call(ApplyMasks {
+                p: dropout.p,
+                masks,
+                values: gradient,
+            });
         }
         if !relu_done && keeps != Keeps::Nothing {
-            let kept = if layer.keeps_apart() { &space.kept } else { &space.out };
+            let kept = if layer.keeps_apart() {
+                &space.kept
+            } else {
+                &space.out
+            };
             // SAFETY: finished in the forward pass.
             let kept = unsafe { share(kept).read(range) };
             activation::backward_in_place(simd, layer.activation, gradient, kept);
@@ -186,11 +210,16 @@ impl<T: Element> Network<T> {
         let flat = self.gradients.as_mut_pointer();
         if linear.train_weight {
             debug_assert!(needs_columns(self, l));
-            let x = if l == 0 { &space.x_columns } else { &space.layers[l - 1].columns };
+            let x = if l == 0 {
+                &space.x_columns
+            } else {
+                &space.layers[l - 1].columns
+            };
             // SAFETY: the offset was checked against the buffer when the network was compiled.
             let dweight = unsafe { flat.add(linear.weight) };
             let shape = linear.shape(wanted.rows);
-            let product = shape.weight_gradient(gradient.as_ptr(), x.as_ptr(), dweight, wanted.accumulate);
+            let product =
+                shape.weight_gradient(gradient.as_ptr(), x.as_ptr(), dweight, wanted.accumulate);
             let mut units = member.share(product.units::<S>());
             while !units.is_empty() {
                 let block = product.block::<S>(units.clone());
@@ -218,7 +247,15 @@ impl<T: Element> Network<T> {
             // SAFETY: the shares of feature blocks are disjoint.
             unsafe {
                 let panels = share(gradient);
-                sum_rows(simd, wanted.rows, linear.outputs, blocks, panels, sums, wanted.accumulate);
+                sum_rows(
+                    simd,
+                    wanted.rows,
+                    linear.outputs,
+                    blocks,
+                    panels,
+                    sums,
+                    wanted.accumulate,
+                );
             }
             if !done.is_empty() {
                 finished(done);

@@ -10,7 +10,7 @@ use crate::gemm::pack::{Scale, Source, blocks, pack_rows, panels_to_columns};
 use crate::gemm::{Epilogue, PANEL, panel_stride};
 use crate::pool::{Member, Shared};
 use crate::random::DropoutMask;
-use crate::simd::{Element, Simd, Vector};
+use crate::simd::{Element, Kernel, Simd, Vector};
 use crate::softmax;
 use std::ops::Range;
 use std::ptr::null_mut;
@@ -32,7 +32,10 @@ pub struct Draw {
 
 /// Whether the next layer's weight gradient needs this layer's output as columns.
 pub fn needs_columns(network: &Network<impl Element>, l: usize) -> bool {
-    network.layers.get(l).is_some_and(|next| next.linear.is_some_and(|linear| linear.train_weight))
+    network
+        .layers
+        .get(l)
+        .is_some_and(|next| next.linear.is_some_and(|linear| linear.train_weight))
 }
 
 impl<T: Element> Network<T> {
@@ -56,17 +59,32 @@ impl<T: Element> Network<T> {
         training: Option<Draw>,
     ) {
         let panels = member.share(rows.div_ceil(PANEL));
-        let scale = self.scale.as_ref().map(|(shift, factor)| Scale { shift, factor });
-        let columns = (training.is_some() && needs_columns(self, 0)).then(|| share(&space.x_columns));
+        let scale = self
+            .scale
+            .as_ref()
+            .map(|(shift, factor)| Scale { shift, factor });
+        let columns =
+            (training.is_some() && needs_columns(self, 0)).then(|| share(&space.x_columns));
         // SAFETY: the shares of the members are disjoint panels.
         unsafe {
-            pack_rows(simd, source, scale, rows, self.inputs, panels.clone(), share(&space.x), columns);
+            pack_rows(
+                simd,
+                source,
+                scale,
+                rows,
+                self.inputs,
+                panels.clone(),
+                share(&space.x),
+                columns,
+            );
         }
         if let Some(draw) = training {
             for (layer, space) in self.layers.iter().zip(&space.layers) {
                 if let Some(dropout) = layer.dropout {
                     // SAFETY: the shares of the members are disjoint panels.
-                    unsafe { draw_masks(simd, draw, dropout, layer.outputs, panels.clone(), space) };
+                    unsafe {
+                        draw_masks(simd, draw, dropout, layer.outputs, panels.clone(), space)
+                    };
                 }
             }
         }
@@ -86,7 +104,11 @@ impl<T: Element> Network<T> {
         training: bool,
     ) {
         for (l, layer) in self.layers.iter().enumerate() {
-            let x = if l == 0 { &space.x } else { &space.layers[l - 1].out };
+            let x = if l == 0 {
+                &space.x
+            } else {
+                &space.layers[l - 1].out
+            };
             // SAFETY: members write disjoint parts of this layer's space and read what was finished before a barrier.
             unsafe {
                 if training && l > 0 && needs_columns(self, l) {
@@ -123,9 +145,19 @@ impl<T: Element> Network<T> {
                     let input = share(x).read(range.clone());
                     if let Some(rowwise) = layer.rowwise {
                         let out = share(&space.out).write(range);
-                        softmax::forward_panel(simd, rowwise == Rowwise::LogSoftmax, layer.outputs, input, out);
+                        softmax::forward_panel(
+                            simd,
+                            rowwise == Rowwise::LogSoftmax,
+                            layer.outputs,
+                            input,
+                            out,
+                        );
                     } else {
-                        let first = if training && layer.keeps_apart() { &space.kept } else { &space.out };
+                        let first = if training && layer.keeps_apart() {
+                            &space.kept
+                        } else {
+                            &space.out
+                        };
                         share(first).write(range).copy_from_slice(input);
                         finish(simd, layer, space, training, 0..layer.outputs, panel);
                     }
@@ -134,7 +166,11 @@ impl<T: Element> Network<T> {
             return;
         };
         let fused = layer.activation == Activation::Relu;
-        let epilogue = if fused { Epilogue::Relu } else { Epilogue::Store };
+        let epilogue = if fused {
+            Epilogue::Relu
+        } else {
+            Epilogue::Store
+        };
         let apart = training && layer.keeps_apart();
         let out = if apart { &space.kept } else { &space.out };
         let shape = linear.shape(rows);
@@ -142,7 +178,8 @@ impl<T: Element> Network<T> {
         let weight = self.parameter(linear.weight);
         let product = shape.forward(weight, bias, x.as_ptr(), out.as_mut_pointer(), epilogue);
         let units = member.share(product.units::<S>());
-        let done = (fused || layer.activation == Activation::Identity) && !(training && layer.dropout.is_some());
+        let done = (fused || layer.activation == Activation::Identity)
+            && !(training && layer.dropout.is_some());
         // SAFETY: the shares of units are disjoint rectangles of the output.
         unsafe {
             product.run(simd, units, null_mut(), |features, columns| {
@@ -187,21 +224,34 @@ unsafe fn finish<S: Simd, T: Element>(
     }
     if let (true, Some(dropout)) = (training, layer.dropout) {
         let masks = &space.masks[panel * layer.outputs..][features];
-        apply_masks(simd, dropout, masks, out);
+        simd.call(ApplyMasks {
+            p: dropout.p,
+            masks,
+            values: out,
+        });
     }
 }
 
-/// Zeroes what is dropped and scales what is kept.
-#[inline(always)]
-pub(super) fn apply_masks<S: Simd, T: Element>(simd: S, dropout: Dropout, masks: &[u16], values: &mut [T]) {
-    let lanes = T::Vector::<S>::LANES;
-    let scale = T::Vector::<S>::splat(simd, DropoutMask::scale(dropout.p));
-    let zero = T::Vector::<S>::zero(simd);
-    for (mask, values) in masks.iter().zip(values.chunks_exact_mut(PANEL)) {
-        for (j, values) in values.chunks_exact_mut(lanes).enumerate() {
-            let keep = T::Vector::<S>::mask_from_bits(simd, u32::from(*mask) >> (j * lanes));
-            let scaled = T::Vector::<S>::load_slice(simd, values) * scale;
-            T::Vector::<S>::select(keep, scaled, zero).store_slice(values);
+/// Zeroes what is dropped and scales what is kept: a bit of `masks` for each of 16 rows of a feature.
+pub(super) struct ApplyMasks<'a, T> {
+    pub p: f64,
+    pub masks: &'a [u16],
+    pub values: &'a mut [T],
+}
+
+impl<T: Element> Kernel for ApplyMasks<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let lanes = T::Vector::<S>::LANES;
+        let scale = T::Vector::<S>::splat(simd, DropoutMask::scale(self.p));
+        let zero = T::Vector::<S>::zero(simd);
+        for (mask, values) in self.masks.iter().zip(self.values.chunks_exact_mut(PANEL)) {
+            for (j, values) in values.chunks_exact_mut(lanes).enumerate() {
+                let keep = T::Vector::<S>::mask_from_bits(simd, u32::from(*mask) >> (j * lanes));
+                let scaled = T::Vector::<S>::load_slice(simd, values) * scale;
+                T::Vector::<S>::select(keep, scaled, zero).store_slice(values);
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Model files: arrays and strings in, arrays and strings out.
 
 use super::FileFormatError;
+use super::array::{Float, Number, Output, float_of, floats, with_float};
 use super::array::{integer_slice, integers, shape_of};
-use super::array::{Float, Number, Output, floats, float_of, with_float};
 use crate::error::Error;
 use crate::file::{self, Content, FileError, Tensor, TensorType};
 use pyo3::prelude::*;
@@ -31,15 +31,26 @@ fn tensor_of(name: &str, array: &Bound<'_, PyAny>) -> PyResult<Tensor> {
                 _ => bytes.extend(value.to_f64().to_le_bytes()),
             }
         }
-        Ok(Tensor { dtype, shape: array.shape().to_vec(), bytes })
+        Ok(Tensor {
+            dtype,
+            shape: array.shape().to_vec(),
+            bytes,
+        })
     }
     match float_of(array) {
         Some(Float::F32) => of::<f32>(name, array, TensorType::F32),
         Some(Float::F64) => of::<f64>(name, array, TensorType::F64),
         None => {
             let array = integers(name, array)?;
-            let bytes = integer_slice(&array).iter().flat_map(|value| value.to_le_bytes()).collect();
-            Ok(Tensor { dtype: TensorType::I64, shape: shape_of(&array).to_vec(), bytes })
+            let bytes = integer_slice(&array)
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect();
+            Ok(Tensor {
+                dtype: TensorType::I64,
+                shape: shape_of(&array).to_vec(),
+                bytes,
+            })
         }
     }
 }
@@ -52,19 +63,25 @@ fn save_safetensors(
     tensors: &Bound<'_, PyDict>,
     metadata: HashMap<String, String>,
 ) -> PyResult<()> {
-    let mut content = Content { tensors: Vec::new(), metadata };
+    let mut content = Content {
+        tensors: Vec::new(),
+        metadata,
+    };
     for (name, array) in tensors.iter() {
         let name: String = name.extract()?;
         let tensor = tensor_of(&name, &array)?;
         content.tensors.push((name, tensor));
     }
-    py.detach(|| file::save(&path, &content)).map_err(|error| raise(&path, error))
+    py.detach(|| file::save(&path, &content))
+        .map_err(|error| raise(&path, error))
 }
 
 /// Reads a safetensors file: (arrays by name, strings by name).
 #[pyfunction]
 fn load_safetensors(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyTuple>> {
-    let content = py.detach(|| file::load(&path)).map_err(|error| raise(&path, error))?;
+    let content = py
+        .detach(|| file::load(&path))
+        .map_err(|error| raise(&path, error))?;
     let tensors = PyDict::new(py);
     for (name, tensor) in &content.tensors {
         tensors.set_item(name, array_of(py, tensor)?)?;
@@ -79,7 +96,10 @@ fn load_safetensors(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyTuple
 fn array_of<'py>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bound<'py, PyAny>> {
     let float = match tensor.dtype {
         TensorType::I64 => {
-            let values = tensor.bytes.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().expect("8 bytes")));
+            let values = tensor
+                .bytes
+                .chunks_exact(8)
+                .map(|b| i64::from_le_bytes(b.try_into().expect("8 bytes")));
             let array = super::array::new_integers(py, values);
             return array.call_method1("reshape", (PyTuple::new(py, &tensor.shape)?,));
         }

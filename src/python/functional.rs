@@ -1,8 +1,6 @@
 //! Functions on arrays: the affine map, activations, softmax.
 
-use super::array::{
-    Float, Floats, Number, Output, common_float, floats, shape_text, with_float,
-};
+use super::array::{Floats, Number, Output, common_float, floats, shape_text, with_float};
 use super::compute;
 use super::config::isa_in_use;
 use crate::activation::{self, Activation};
@@ -15,7 +13,7 @@ use pyo3::types::PyTuple;
 
 fn activation_named(name: &str, alpha: f64) -> PyResult<Activation> {
     Activation::parse(name, alpha).ok_or_else(|| {
-        let names = activation::names().join(", ");
+        let names = Activation::names().join(", ");
         Error::Value(format!("activation is {name:?}; expected one of {names}")).into()
     })
 }
@@ -69,7 +67,9 @@ fn linear_of<'py, T: Number>(
     let (outputs, inputs) = matrix_shape("weight", &weight)?;
     let needed_by = format!("weight of shape {}", shape_text(weight.shape()));
     let rows = x.as_rows::<T>("x", inputs, &needed_by)?;
-    let bias = bias.map(|bias| floats("bias", bias, T::FLOAT)).transpose()?;
+    let bias = bias
+        .map(|bias| floats("bias", bias, T::FLOAT))
+        .transpose()?;
     let mut inputs_named = vec![("x", &x), ("weight", &weight)];
     if let Some(bias) = &bias {
         if bias.shape() != [outputs] {
@@ -83,13 +83,27 @@ fn linear_of<'py, T: Number>(
     }
     let shape = [rows.rows, outputs];
     let mut out = Output::<T>::checked(py, out, &shape[usize::from(rows.single)..], &inputs_named)?;
-    let shape = Shape { outputs, inputs, rows: rows.rows };
+    let shape = Shape {
+        outputs,
+        inputs,
+        rows: rows.rows,
+    };
     let weight = weight.to_slice::<T>();
     let bias = bias.as_ref().map(|bias| bias.to_slice::<T>());
     let slice = out.as_mut_slice();
     compute(py, shape.flops(), || {
         // SAFETY: the rows are kept alive by `x`; `out` shares no memory with any input.
-        unsafe { dense::linear(isa_in_use(), shape, rows.source, &weight, bias.as_deref(), activation, slice) }
+        unsafe {
+            dense::linear(
+                isa_in_use(),
+                shape,
+                rows.source,
+                &weight,
+                bias.as_deref(),
+                activation,
+                slice,
+            )
+        }
     });
     Ok(out.into_any())
 }
@@ -104,7 +118,11 @@ fn linear_backward<'py>(
     weight: &Bound<'py, PyAny>,
     need_dx: bool,
 ) -> PyResult<Bound<'py, PyTuple>> {
-    let float = common_float(&[("dout", Some(dout)), ("x", Some(x)), ("weight", Some(weight))])?;
+    let float = common_float(&[
+        ("dout", Some(dout)),
+        ("x", Some(x)),
+        ("weight", Some(weight)),
+    ])?;
     with_float!(float, T => linear_backward_of::<T>(py, dout, x, weight, need_dx))
 }
 
@@ -130,13 +148,20 @@ fn linear_backward_of<'py, T: Number>(
         ))
         .into());
     }
-    let shape = Shape { outputs, inputs, rows: rows.rows };
+    let shape = Shape {
+        outputs,
+        inputs,
+        rows: rows.rows,
+    };
     let dx_shape = [rows.rows, inputs];
     let mut dx = need_dx.then(|| Output::<T>::new(py, &dx_shape[usize::from(rows.single)..]));
     let mut dweight = Output::<T>::new(py, &[outputs, inputs]);
     let mut dbias = Output::<T>::new(py, &[outputs]);
     let weight = weight.to_slice::<T>();
-    let (dx_slice, dweight_slice) = (dx.as_mut().map(Output::as_mut_slice), dweight.as_mut_slice());
+    let (dx_slice, dweight_slice) = (
+        dx.as_mut().map(Output::as_mut_slice),
+        dweight.as_mut_slice(),
+    );
     let dbias_slice = dbias.as_mut_slice();
     compute(py, 3.0 * shape.flops(), || {
         // SAFETY: the rows are kept alive by `dout` and `x`; the results are new arrays.
@@ -184,9 +209,9 @@ fn in_pieces<T: Number>(
 }
 
 /// An activation, element by element.
-#[pyfunction]
+#[pyfunction(name = "activation")]
 #[pyo3(signature = (name, x, out = None, alpha = 0.0))]
-fn activation<'py>(
+fn activation_array<'py>(
     py: Python<'py>,
     name: &str,
     x: &Bound<'py, PyAny>,
@@ -204,7 +229,11 @@ fn activation<'py>(
         let mut out = Output::<T>::checked(py, out, x.shape(), &[("x", x)])?;
         let values = x.to_slice::<T>();
         in_pieces(py, out.as_mut_slice(), |range, out| {
-            isa_in_use().run(activation::Forward { activation, x: &values[range], out });
+            isa_in_use().run(activation::Forward {
+                activation,
+                x: &values[range],
+                out,
+            });
         });
         Ok(out.into_any())
     }
@@ -250,7 +279,12 @@ fn activation_backward<'py>(
         let (dout, x) = (dout.to_slice::<T>(), x.to_slice::<T>());
         in_pieces(py, out.as_mut_slice(), |range, out| {
             let (dout, x) = (&dout[range.clone()], &x[range]);
-            isa_in_use().run(activation::Backward { activation, dout, x, out });
+            isa_in_use().run(activation::Backward {
+                activation,
+                dout,
+                x,
+                out,
+            });
         });
         Ok(out.into_any())
     }
@@ -261,7 +295,10 @@ fn activation_backward<'py>(
 /// The length of the last axis, along which a softmax runs.
 fn last_axis(name: &str, x: &Floats<'_>) -> PyResult<usize> {
     x.shape().last().copied().ok_or_else(|| {
-        Error::Shape(format!("{name} has no axis; expected an array with at least one")).into()
+        Error::Shape(format!(
+            "{name} has no axis; expected an array with at least one"
+        ))
+        .into()
     })
 }
 
@@ -310,7 +347,12 @@ fn softmax_array<'py>(
         let mut out = Output::<T>::checked(py, out, x.shape(), &[("x", x)])?;
         let values = x.to_slice::<T>();
         in_rows(py, width, out.as_mut_slice(), |range, out| {
-            isa_in_use().run(softmax::Forward { log, outputs: width, x: &values[range], out });
+            isa_in_use().run(softmax::Forward {
+                log,
+                outputs: width,
+                x: &values[range],
+                out,
+            });
         });
         Ok(out.into_any())
     }
@@ -342,7 +384,13 @@ fn softmax_backward<'py>(
         let (dout, x) = (dout.to_slice::<T>(), x.to_slice::<T>());
         in_rows(py, width, out.as_mut_slice(), |range, out| {
             let (dout, x) = (&dout[range.clone()], &x[range]);
-            isa_in_use().run(softmax::Backward { log, outputs: width, dout, x, out });
+            isa_in_use().run(softmax::Backward {
+                log,
+                outputs: width,
+                dout,
+                x,
+                out,
+            });
         });
         Ok(out.into_any())
     }
@@ -353,7 +401,7 @@ fn softmax_backward<'py>(
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(linear, m)?)?;
     m.add_function(wrap_pyfunction!(linear_backward, m)?)?;
-    m.add_function(wrap_pyfunction!(activation, m)?)?;
+    m.add_function(wrap_pyfunction!(activation_array, m)?)?;
     m.add_function(wrap_pyfunction!(activation_backward, m)?)?;
     m.add_function(wrap_pyfunction!(softmax_array, m)?)?;
     m.add_function(wrap_pyfunction!(softmax_backward, m)?)?;

@@ -12,10 +12,12 @@ fn stream(seed: u64, purpose: &str, step: u64, layer: u32) -> PyResult<Stream> {
 
 /// The product of a shape, if it is not absurd.
 fn elements(shape: &[usize]) -> PyResult<usize> {
-    let count = shape.iter().try_fold(1usize, |count, &n| count.checked_mul(n));
-    count.filter(|&n| n <= 1 << 40).ok_or_else(|| {
-        Error::Value(format!("shape is {shape:?}; it has too many elements")).into()
-    })
+    let count = shape
+        .iter()
+        .try_fold(1usize, |count, &n| count.checked_mul(n));
+    count
+        .filter(|&n| n <= 1 << 40)
+        .ok_or_else(|| Error::Value(format!("shape is {shape:?}; it has too many elements")).into())
 }
 
 /// Uniform numbers in [low, high).
@@ -75,7 +77,14 @@ fn random_normal<'py>(
         std: f64,
     ) -> PyResult<Bound<'py, PyAny>> {
         let mut out = Output::<T>::new(py, shape);
-        random::normal(isa_in_use(), stream, columns(shape), mean, std, out.as_mut_slice())?;
+        random::normal(
+            isa_in_use(),
+            stream,
+            columns(shape),
+            mean,
+            std,
+            out.as_mut_slice(),
+        )?;
         Ok(out.into_any())
     }
     with_float!(Float::parse(dtype)?, T => fill::<T>(py, stream, &shape, mean, std))

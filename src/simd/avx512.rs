@@ -43,15 +43,11 @@ impl Simd for Avx512 {
         unsafe { compiled(self, kernel) }
     }
 
-    #[inline(always)]
+    // The compiler drops `inline(never)` from functions with target features; this one has none, and what has them
+    // cannot be inlined into it.
+    #[inline(never)]
     fn call<K: Kernel>(self, kernel: K) -> K::Output {
-        #[inline(never)]
-        #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-        fn compiled<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
-            kernel.run(simd)
-        }
-        // SAFETY: `self` proves these features.
-        unsafe { compiled(self, kernel) }
+        self.run(kernel)
     }
 }
 

@@ -95,6 +95,8 @@ class Registry:
         value = None if array is None else np.asarray(array)
         if value is not None and value.dtype.kind == "O":
             raise TypeError(f"buffer {name!r} has dtype object; expected an array of numbers")
+        for other in (self._parameters, self._modules):
+            _release(other.pop(name, None))
         self._buffers[name] = value
         object.__setattr__(self, name, value)
 
@@ -145,6 +147,11 @@ class Registry:
         """Iterate over all buffers that hold an array."""
         for _, array in self.named_buffers():
             yield array
+
+    def __copy__(self) -> Self:
+        raise TypeError(
+            f"a {type(self).__name__} has no shallow copy: a module has one place; copy.deepcopy it"
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in self._TRANSIENT}
