@@ -100,8 +100,8 @@ pub(super) struct View<'a, T> {
 
 /// The losses of a panel's 16 rows, and the gradient of Σ factor · loss with respect to the logits.
 ///
-/// Without `dlogits` the factors are not read. With it, the loss and the gradient of a row whose factor is zero are
-/// zero. Losses of rows beyond the batch have no meaning.
+/// The gradient of a row whose factor is zero is zero, whatever the row holds. Losses of rows beyond the batch have no
+/// meaning. Without `dlogits` the factors have none.
 ///
 /// # Panics
 /// If `outputs` is not what the loss was prepared for, a slice is too short, a class number is out of range, or the
@@ -147,6 +147,9 @@ impl<T: Element> Kernel for Whole<'_, T> {
             targets,
             mut view,
         } = self;
+        if let PanelTargets::Classes(labels) = targets {
+            assert!(labels.len() <= PANEL);
+        }
         let margin = if loss.kind == LossKind::Hinge {
             T::ONE
         } else {
@@ -202,7 +205,7 @@ pub(super) fn numbers<T: Element>(labels: &[i64]) -> Feature<T> {
     numbers
 }
 
-/// Zeroes the loss and the gradient of rows whose factor is zero.
+/// Zeroes the gradient of rows whose factor is zero, which may hold anything.
 #[inline(always)]
 fn silence<S: Simd, T: Element>(simd: S, view: &mut View<'_, T>) {
     let Some(dz) = &mut view.dz else {
@@ -212,10 +215,9 @@ fn silence<S: Simd, T: Element>(simd: S, view: &mut View<'_, T>) {
     for at in (0..PANEL).step_by(T::Vector::<S>::LANES) {
         let dead = load::<T::Vector<S>>(simd, view.factors, at).eq(zero);
         if dead.any() {
-            let rows = std::iter::once(&mut *view.losses).chain(dz.iter_mut());
-            for row in rows {
-                let value = load::<T::Vector<S>>(simd, row, at);
-                store(T::Vector::<S>::select(dead, zero, value), row, at);
+            for dz in &mut **dz {
+                let value = load::<T::Vector<S>>(simd, dz, at);
+                store(T::Vector::<S>::select(dead, zero, value), dz, at);
             }
         }
     }

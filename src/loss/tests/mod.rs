@@ -1,3 +1,6 @@
+mod edges;
+mod settings;
+
 use super::*;
 use crate::simd::{Element, Isa};
 
