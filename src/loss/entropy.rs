@@ -17,19 +17,21 @@ pub(super) fn of_logits<S: Simd, T: Element>(
     targets: PanelTargets<'_, T>,
     view: &mut View<'_, T>,
 ) {
+    let mut maxima = [T::ZERO; PANEL];
     for at in (0..PANEL).step_by(T::Vector::<S>::LANES) {
         let dz = view.dz.as_deref_mut();
         let (max, sum) = exponentials::<T::Vector<S>>(simd, view.z, at, dz);
+        let factor = load::<T::Vector<S>>(simd, view.factors, at);
         let row = Rows {
             at,
             max,
             log_sum: sum.log(simd),
-            scale: T::Vector::<S>::splat(simd, T::ONE) / sum,
+            factor,
+            scale: T::Vector::<S>::splat(simd, T::ONE) / sum * factor,
         };
+        store(max, &mut maxima, at);
         match targets {
-            PanelTargets::Classes(labels) if loss.parameter == T::ZERO => {
-                row.of_classes(simd, labels, view);
-            }
+            PanelTargets::Classes(_) if loss.parameter == T::ZERO => row.of_no_class(simd, view),
             PanelTargets::Classes(labels) => {
                 row.of_shares(simd, loss, OneHot(&numbers(labels)), view);
             }
@@ -37,6 +39,26 @@ pub(super) fn of_logits<S: Simd, T: Element>(
                 let shares = features(shares, loss.outputs);
                 row.of_shares(simd, loss, Dense(shares), view);
             }
+        }
+    }
+    if let PanelTargets::Classes(labels) = targets
+        && loss.parameter == T::ZERO
+    {
+        add_classes(labels, &maxima, view);
+    }
+}
+
+/// The rest of what [`Rows::of_no_class`] began: less zⱼ − m in the loss and the factor in the gradient, at the class.
+#[inline(always)]
+fn add_classes<T: Element>(labels: &[i64], maxima: &Feature<T>, view: &mut View<'_, T>) {
+    for (r, &label) in labels.iter().enumerate() {
+        let shifted = view.z[label as usize][r] - maxima[r];
+        view.losses[r] = view.losses[r] - shifted;
+    }
+    if let Some(dz) = &mut view.dz {
+        for (r, &label) in labels.iter().enumerate() {
+            let slope = &mut dz[label as usize][r];
+            *slope = *slope - view.factors[r];
         }
     }
 }
@@ -66,35 +88,20 @@ struct Rows<V> {
     at: usize,
     max: V,
     log_sum: V,
-    /// 1/s.
+    factor: V,
+    /// factor/s.
     scale: V,
 }
 
 impl<V: Vector> Rows<V> {
-    /// Class numbers: −log p_y, whose gradient is p, less 1 at y.
+    /// log s and p, for [`add_classes`].
     #[inline(always)]
-    fn of_classes(self, simd: V::Simd, labels: &[i64], view: &mut View<'_, V::Element>) {
-        let one = V::splat(simd, V::Element::ONE);
-        let labels = labels.iter().enumerate().skip(self.at).take(V::LANES);
-        let mut gathered = [V::Element::ZERO; PANEL];
-        for (r, &label) in labels.clone() {
-            gathered[r] = view.z[label as usize][r];
-        }
-        let shifted = load::<V>(simd, &gathered, self.at) - self.max;
-        store(self.log_sum - shifted, view.losses, self.at);
+    fn of_no_class(self, simd: V::Simd, view: &mut View<'_, V::Element>) {
+        store(self.log_sum, view.losses, self.at);
         if let Some(dz) = &mut view.dz {
-            let factor = load::<V>(simd, view.factors, self.at);
-            for (r, &label) in labels.clone() {
-                gathered[r] = dz[label as usize][r];
-            }
             for dz in &mut **dz {
-                let p = load::<V>(simd, dz, self.at) * self.scale;
-                store(p * factor, dz, self.at);
-            }
-            let p = load::<V>(simd, &gathered, self.at) * self.scale;
-            store((p - one) * factor, &mut gathered, self.at);
-            for (r, &label) in labels {
-                dz[label as usize][r] = gathered[r];
+                let e = load::<V>(simd, dz, self.at);
+                store(e * self.scale, dz, self.at);
             }
         }
     }
@@ -120,12 +127,11 @@ impl<V: Vector> Rows<V> {
         }
         store(entropy.total(classes), view.losses, self.at);
         if let Some(dz) = &mut view.dz {
-            let factor = load::<V>(simd, view.factors, self.at);
             let whole = whole.total(classes);
             for (j, dz) in dz.iter_mut().enumerate() {
                 let q = mixed::<V, Q>(simd, loss, shares, j, self.at);
                 let p = load::<V>(simd, dz, self.at) * self.scale;
-                store(p.mul_add(whole, -q) * factor, dz, self.at);
+                store(p.mul_add(whole, -(q * self.factor)), dz, self.at);
             }
         }
     }
