@@ -69,8 +69,12 @@ impl<T: Plain> Aligned<T> {
 
 impl<T> Aligned<T> {
     /// No elements, no memory.
-    pub const EMPTY: Self =
-        Self { start: NonNull::dangling(), len: 0, allocation: NonNull::dangling(), layout: Layout::new::<()>() };
+    pub const EMPTY: Self = Self {
+        start: NonNull::dangling(),
+        len: 0,
+        allocation: NonNull::dangling(),
+        layout: Layout::new::<()>(),
+    };
 
     pub fn as_mut_pointer(&self) -> *mut T {
         self.start.as_ptr()
@@ -141,7 +145,8 @@ pub fn with_scratch<T: Plain, R>(len: usize, body: impl FnOnce(&mut [T]) -> R) -
             memory = Aligned::zeros((len * size_of::<T>()).div_ceil(size_of::<f64>()));
         }
         // SAFETY: large enough, aligned to a line, initialised, and borrowed for the call alone; a number of any kind.
-        let scratch = unsafe { std::slice::from_raw_parts_mut(memory.as_mut_pointer().cast::<T>(), len) };
+        let scratch =
+            unsafe { std::slice::from_raw_parts_mut(memory.as_mut_pointer().cast::<T>(), len) };
         let result = body(scratch);
         cell.set(memory);
         result

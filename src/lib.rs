@@ -2,10 +2,19 @@
 
 pub mod activation;
 pub mod buffer;
+pub mod dense;
 pub mod error;
+pub mod file;
 pub mod gemm;
+pub mod lanes;
+pub mod loss;
 pub mod math;
+pub mod network;
 pub mod optim;
 pub mod pool;
+pub mod predictor;
+#[cfg(feature = "python")]
+mod python;
 pub mod random;
 pub mod simd;
+pub mod softmax;

@@ -10,7 +10,10 @@
 use crate::activation::{self, Activation};
 use crate::buffer::{Aligned, with_scratch};
 use crate::gemm::pack::{Scale, Source, pack_rows};
-use crate::gemm::{Epilogue, Join, Operand, PANEL, Product, Start, Target, chained, padded, panel_stride, panels_len};
+use crate::gemm::{
+    Epilogue, Join, Operand, PANEL, Product, Start, Target, chained, padded, panel_stride,
+    panels_len,
+};
 use crate::network::{Network, Rowwise};
 use crate::pool::{self, Member, Shared};
 use crate::simd::{Element, Isa, Kernel, Simd};
@@ -56,7 +59,18 @@ impl<T: Element> Kernel for Pack<'_, T> {
         let panels = Shared::new(self.panels);
         let all = 0..self.outputs.div_ceil(PANEL);
         // SAFETY: one thread; the weights are outputs × inputs, the panels as long as panels_len says.
-        unsafe { pack_rows(simd, &source, None, self.outputs, self.inputs, all, panels, None) }
+        unsafe {
+            pack_rows(
+                simd,
+                &source,
+                None,
+                self.outputs,
+                self.inputs,
+                all,
+                panels,
+                None,
+            )
+        }
     }
 }
 
@@ -71,7 +85,12 @@ impl<T: Element> Predictor<T> {
                     let mut panels = Aligned::zeros(panels_len(linear.outputs, linear.inputs));
                     let weights = network.read(linear.weights());
                     let (outputs, inputs) = (linear.outputs, linear.inputs);
-                    isa.run(Pack { weights: &weights, outputs, inputs, panels: &mut panels });
+                    isa.run(Pack {
+                        weights: &weights,
+                        outputs,
+                        inputs,
+                        panels: &mut panels,
+                    });
                     let mut bias = Aligned::zeros(padded(linear.outputs));
                     if let Some(biases) = linear.biases() {
                         bias[..linear.outputs].copy_from_slice(&network.read(biases));
@@ -84,7 +103,11 @@ impl<T: Element> Predictor<T> {
                 outputs: layer.outputs,
             })
             .collect();
-        let widest = layers.iter().map(|layer| layer.inputs.max(layer.outputs)).max().unwrap_or(0);
+        let widest = layers
+            .iter()
+            .map(|layer| layer.inputs.max(layer.outputs))
+            .max()
+            .unwrap_or(0);
         Self {
             inputs: network.inputs,
             outputs: network.outputs,
@@ -98,6 +121,11 @@ impl<T: Element> Predictor<T> {
         }
     }
 
+    /// Floating-point operations of a row.
+    pub fn flops(&self) -> f64 {
+        self.flops
+    }
+
     /// Computes `rows` rows of `out` (row-major, contiguous).
     ///
     /// # Safety
@@ -109,10 +137,17 @@ impl<T: Element> Predictor<T> {
         assert!(out.len() == rows * self.outputs);
         let out = Shared::new(out);
         let work = |member: Member<'_>| {
-            self.isa.run(Predict { predictor: self, x, out, rows: member.share(rows) });
+            self.isa.run(Predict {
+                predictor: self,
+                x,
+                out,
+                rows: member.share(rows),
+            });
         };
         let flops = self.flops * rows as f64;
-        let before = self.threads.map(|cap| pool::set_local_num_threads(cap.min(pool::num_threads())));
+        let before = self
+            .threads
+            .map(|cap| pool::set_local_num_threads(cap.min(pool::num_threads())));
         pool::run(flops, &work);
         if let Some(before) = before {
             pool::set_local_num_threads(before);
@@ -159,8 +194,12 @@ unsafe fn block_of_rows<'a, S: Simd, T: Element>(
     mut pong: &'a mut [T],
 ) {
     let count = rows.len();
-    let (mut input, mut stride) = if p.scale.is_none() && x.column_stride == 1 && x.row_stride >= 0 {
-        (x.start.wrapping_add(rows.start * x.row_stride as usize), x.row_stride as usize)
+    let (mut input, mut stride) = if p.scale.is_none() && x.column_stride == 1 && x.row_stride >= 0
+    {
+        (
+            x.start.wrapping_add(rows.start * x.row_stride as usize),
+            x.row_stride as usize,
+        )
     } else {
         // SAFETY: the caller's.
         unsafe { copy_input(p, x, rows.clone(), ping) };
@@ -172,7 +211,10 @@ unsafe fn block_of_rows<'a, S: Simd, T: Element>(
         let last = l + 1 == p.layers.len();
         let (target, row) = if last {
             // SAFETY: the caller's.
-            (unsafe { out.write(rows.start * p.outputs..rows.end * p.outputs) }, p.outputs)
+            (
+                unsafe { out.write(rows.start * p.outputs..rows.end * p.outputs) },
+                p.outputs,
+            )
         } else {
             (&mut ping[..count * p.row], p.row)
         };
@@ -192,10 +234,18 @@ unsafe fn block_of_rows<'a, S: Simd, T: Element>(
                     row,
                     panel: PANEL,
                     begin: Start::Columns(bias.as_ptr()),
-                    epilogue: if relu { Epilogue::Relu } else { Epilogue::Store },
+                    epilogue: if relu {
+                        Epilogue::Relu
+                    } else {
+                        Epilogue::Store
+                    },
                     kept: null(),
                 },
-                join: if chained(layer.outputs, layer.inputs) { Join::Interleaved } else { Join::Chain },
+                join: if chained(layer.outputs, layer.inputs) {
+                    Join::Interleaved
+                } else {
+                    Join::Chain
+                },
                 pack_a: false,
             };
             // SAFETY: `count` rows of the input and of the target, and the packed weights and bias of this layer.
@@ -203,7 +253,8 @@ unsafe fn block_of_rows<'a, S: Simd, T: Element>(
         } else {
             for r in 0..count {
                 // SAFETY: a row of the input, of the layer's width.
-                let from = unsafe { std::slice::from_raw_parts(input.add(r * stride), layer.inputs) };
+                let from =
+                    unsafe { std::slice::from_raw_parts(input.add(r * stride), layer.inputs) };
                 target[r * row..][..layer.outputs].copy_from_slice(from);
             }
         }
@@ -211,7 +262,9 @@ unsafe fn block_of_rows<'a, S: Simd, T: Element>(
             for values in target.chunks_mut(row.max(1)).take(count) {
                 let values = &mut values[..layer.outputs];
                 match layer.rowwise {
-                    Some(rowwise) => softmax::forward_row(simd, rowwise == Rowwise::LogSoftmax, values),
+                    Some(rowwise) => {
+                        softmax::forward_row(simd, rowwise == Rowwise::LogSoftmax, values)
+                    }
                     None => activation::forward_in_place(simd, layer.activation, values),
                 }
             }
@@ -226,8 +279,16 @@ unsafe fn block_of_rows<'a, S: Simd, T: Element>(
 /// # Safety
 /// `x` has these rows.
 #[inline(always)]
-unsafe fn copy_input<T: Element>(p: &Predictor<T>, x: &Source<'_, T>, rows: Range<usize>, target: &mut [T]) {
-    let scale = p.scale.as_ref().map(|(shift, factor)| Scale { shift, factor });
+unsafe fn copy_input<T: Element>(
+    p: &Predictor<T>,
+    x: &Source<'_, T>,
+    rows: Range<usize>,
+    target: &mut [T],
+) {
+    let scale = p
+        .scale
+        .as_ref()
+        .map(|(shift, factor)| Scale { shift, factor });
     for (r, target) in rows.zip(target.chunks_exact_mut(p.row)) {
         let from = x.start.wrapping_offset(r as isize * x.row_stride);
         for (j, target) in target[..p.inputs].iter_mut().enumerate() {

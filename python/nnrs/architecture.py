@@ -51,9 +51,11 @@ def describe(module: nn.Module) -> dict[str, Any]:
         return {"type": "Sequential", "dtype": module.dtype, "modules": [describe(m) for m in module]}
     if isinstance(module, Layer) and module._in_core():
         kind = next(name for name in _LAYERS if isinstance(module, getattr(nn, name)))
-        config = {name: value for name, value in module.config().items() if name in _LAYERS[kind][1]}
+        config = {
+            name: value for name, value in type(module).config(module).items() if name in _LAYERS[kind][1]
+        }
         return {"type": kind, **config}
-    return {"type": "user", "name": type(module).__name__, "config": module.config()}
+    return {"type": "user", "name": type(module).__name__, "config": type(module).config(module)}
 
 
 def parse_json(what: str, text: str) -> Any:
@@ -80,7 +82,11 @@ def parse_json(what: str, text: str) -> Any:
         raise FileFormatError(f"{what} has {len(text)} characters; expected at most {_LONGEST_TEXT}")
     try:
         return json.loads(
-            text, parse_constant=_no_number, parse_float=_finite_number, object_pairs_hook=_without_doubles
+            text,
+            parse_constant=_no_number,
+            parse_int=_short_integer,
+            parse_float=_finite_number,
+            object_pairs_hook=_without_doubles,
         )
     except (ValueError, RecursionError) as error:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
@@ -286,6 +292,13 @@ def _join(path: str, name: str) -> str:
 
 def _no_number(text: str) -> NoReturn:
     raise ValueError(f"it holds {text}")
+
+
+def _short_integer(text: str) -> int:
+    # Reading an integer takes time that grows with the square of its digits.
+    if len(text) > 40:
+        raise ValueError(f"it holds an integer of {len(text)} digits")
+    return int(text)
 
 
 def _finite_number(text: str) -> float:

@@ -34,8 +34,8 @@ class History:
     >>> history = History(seed=0)
     >>> history.epochs.append({"epoch": 1, "loss": 0.5, "seconds": 0.01})
     >>> history
-    epoch   loss  seconds
-        1 0.5000    0.010
+    epoch   loss seconds
+        1 0.5000   0.010
     """
 
     def __init__(self, seed: int) -> None:

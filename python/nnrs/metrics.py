@@ -441,6 +441,12 @@ class Metric(NamedTuple):
     takes : {"labels", "probabilities", "values"}
         What its second argument is.
     higher_is_better : bool
+
+    Examples
+    --------
+    >>> from nnrs.metrics import NAMED
+    >>> NAMED["accuracy"].takes, NAMED["mse"].higher_is_better
+    ('labels', False)
     """
 
     function: Callable[..., float]

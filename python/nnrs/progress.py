@@ -11,7 +11,7 @@ from nnrs.history import format_value
 
 __all__ = ["Bar"]
 
-_WIDTH = 20
+_WIDTH = 10
 _SECONDS = 0.05
 
 
@@ -36,7 +36,7 @@ class Bar:
     >>> bar.update(50, 0.25)
     >>> bar.close()
     >>> out.getvalue().split()[:3]
-    ['epoch', '1/2', '|##########----------|']
+    ['epoch', '1/2', '|#####-----|']
     """
 
     def __init__(self, epochs: int, rows: int | None, stream: TextIO | None = None) -> None:
@@ -52,7 +52,9 @@ class Bar:
     @staticmethod
     def wanted(progress: bool | None) -> bool:
         """Return whether to draw: as told, or on a terminal where nothing is told."""
-        return sys.stderr.isatty() if progress is None else bool(progress)
+        if progress is None:
+            return sys.stderr is not None and sys.stderr.isatty()
+        return bool(progress)
 
     def update(self, rows: int, loss: float) -> None:
         """Show `rows` of the epoch done, with the mean loss so far; at most every 50 ms."""

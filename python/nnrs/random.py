@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from functools import partial
 
-__all__ = ["manual_seed", "resolve_seed"]
+__all__ = ["check_seed", "derive_seed", "manual_seed", "resolve_seed"]
 
 _SEED_LIMIT = 1 << 64
 _MASK64 = _SEED_LIMIT - 1
@@ -122,6 +122,29 @@ def manual_seed(seed: int) -> None:
     start = check_seed(seed)
     # `map` over `count` advances atomically under the GIL: two threads never get the same seed.
     _defaults = map(partial(_split_mix, start), itertools.count(1))
+
+
+def derive_seed(seed: int, number: int) -> int:
+    """Return one of many seeds that follow from one: the seed itself for number 0.
+
+    Parameters
+    ----------
+    seed : int
+        0 ≤ seed < 2**64.
+    number : int
+        At least 0.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> from nnrs.random import derive_seed
+    >>> derive_seed(7, 0), derive_seed(7, 1) != derive_seed(7, 2)
+    (7, True)
+    """
+    return seed if number == 0 else _split_mix(seed, number)
 
 
 def _split_mix(start: int, turn: int) -> int:

@@ -67,9 +67,8 @@ def take_columns(x: Any, names: list[str] | None) -> Array:
     if names is not None and columns is not None:
         missing = [name for name in names if name not in columns]
         if missing:
-            raise ValueError(
-                f"x lacks column {missing[0]!r} ({len(missing)} missing); expected {', '.join(names)}"
-            )
+            known = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
+            raise ValueError(f"x lacks column {missing[0]!r} ({len(missing)} missing); expected {known}")
         x = x[names]
     return np.asarray(x)
 

@@ -66,6 +66,26 @@ fn column_offset<V: Vector>(j: usize, panel: usize) -> usize {
     j * V::LANES / PANEL * panel + j * V::LANES % PANEL
 }
 
+/// Rows of A are addressed from a pointer for each three of them.
+const ROW_GROUPS: usize = 5;
+
+/// A pointer whose origin the compiler does not see: it would address every row from the one before, a chain of
+/// additions longer than the multiply-adds of a k.
+#[inline(always)]
+fn opaque<T>(pointer: *const T) -> *const T {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let mut pointer = pointer;
+        // SAFETY: no instruction; the pointer stays as it is.
+        unsafe {
+            std::arch::asm!("/* {} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags));
+        }
+        pointer
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    pointer
+}
+
 /// # Safety
 /// The machine has the instruction set (a token proves it), and all of the tile's elements of A, B, C, the kept outputs
 /// and the start lie in memory that may be read, C also written, with no other thread at it.
@@ -96,18 +116,21 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
         let (mut a_block, mut b, mut k_left) = (t.a, t.b, t.k);
         while k_left > 0 {
             let k_here = k_left.min(t.k_block);
-            let mut a = a_block;
+            let mut a: [*const T; ROW_GROUPS] =
+                from_fn(|g| opaque(a_block.wrapping_add(3 * g * t.a_row)));
             for _ in 0..k_here {
                 let vectors: [T::Vector<S>; V] = from_fn(|j| {
                     T::Vector::<S>::load(simd, b.add(column_offset::<T::Vector<S>>(j, t.b_panel)))
                 });
                 for (r, row) in sums.iter_mut().enumerate() {
-                    let factor = T::Vector::<S>::splat(simd, *a.add(r * t.a_row));
+                    let factor = T::Vector::<S>::splat(simd, *a[r / 3].add(r % 3 * t.a_row));
                     for (sum, vector) in row.iter_mut().zip(vectors) {
                         *sum = factor.mul_add(vector, *sum);
                     }
                 }
-                a = a.wrapping_add(t.a_k);
+                for a in a.iter_mut().take(R.div_ceil(3)) {
+                    *a = a.wrapping_add(t.a_k);
+                }
                 b = b.wrapping_add(PANEL);
             }
             a_block = a_block.wrapping_add(t.a_block);
@@ -202,19 +225,46 @@ pub(super) unsafe fn run_tile<S: Simd, T: Element>(
     vectors: usize,
     t: &Tile<T>,
 ) {
-    macro_rules! shapes {
-        ($(($r:literal, $v:literal))*) => {
-            match (rows, vectors) {
-                $(($r, $v) => run_shape::<S, T, $r, $v>(simd, epilogue, t),)*
-                _ => unreachable!("no tile of {rows} rows and {vectors} vectors"),
-            }
-        };
+    simd.call(AnyShape {
+        epilogue,
+        rows,
+        vectors,
+        t,
+    });
+}
+
+/// The choice of a shape, in one place of the program.
+struct AnyShape<'a, T> {
+    epilogue: Epilogue,
+    rows: usize,
+    vectors: usize,
+    t: &'a Tile<T>,
+}
+
+impl<T: Element> Kernel for AnyShape<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self {
+            epilogue,
+            rows,
+            vectors,
+            t,
+        } = self;
+        macro_rules! shapes {
+            ($(($r:literal, $v:literal))*) => {
+                match (rows, vectors) {
+                    $(($r, $v) => run_shape::<S, T, $r, $v>(simd, epilogue, t),)*
+                    _ => unreachable!("no tile of {rows} rows and {vectors} vectors"),
+                }
+            };
+        }
+        shapes!(
+            (1, 1)(1, 2)(1, 4)(1, 8)(2, 1)(2, 2)(2, 4)(2, 8)(3, 1)(4, 1)(5, 1)(6, 1)(7, 1)(8, 1)(
+                9, 1
+            )(10, 1)(11, 1)(12, 1)(13, 1)(14, 1)(3, 2)(4, 2)(5, 2)(6, 2)(7, 2)(8, 2)(
+                9, 2
+            )(10, 2)(11, 2)(12, 2)(13, 2)(14, 2)
+        );
     }
-    shapes!(
-        (1, 1)(1, 2)(1, 4)(1, 8)(2, 1)(2, 2)(2, 4)(2, 8)(3, 1)(4, 1)(5, 1)(6, 1)(7, 1)(8, 1)(9, 1)(
-            10, 1
-        )(11, 1)(12, 1)(13, 1)(14, 1)(3, 2)(4, 2)(5, 2)(6, 2)(7, 2)(8, 2)(9, 2)(10, 2)(
-            11, 2
-        )(12, 2)(13, 2)(14, 2)
-    );
 }

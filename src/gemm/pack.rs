@@ -38,6 +38,18 @@ impl<'a, T> Source<'a, T> {
         }
     }
 
+    /// The same matrix from row `first` on.
+    #[inline(always)]
+    pub fn from_row(&self, first: usize) -> Self
+    where
+        T: Copy,
+    {
+        Self {
+            start: self.start.wrapping_offset(first as isize * self.row_stride),
+            ..*self
+        }
+    }
+
     #[inline(always)]
     fn row(&self, r: usize) -> *const T {
         let r = self.picks.map_or(r, |picks| picks[r] as usize);
@@ -161,6 +173,62 @@ pub fn transpose_block<S: Simd, T: Element>(simd: S, source: &[T], target: &mut 
                     PANEL,
                 );
             }
+        }
+    }
+}
+
+/// Turns at most 16 contiguous rows into a panel; the rows that are missing become zero.
+///
+/// # Panics
+/// If `rows` is no whole number of rows, or too many, or the panel holds fewer than `features` features.
+#[inline(always)]
+pub fn panel_from_rows<S: Simd, T: Element>(simd: S, features: usize, rows: &[T], panel: &mut [T]) {
+    let count = rows.len() / features;
+    assert!(count <= PANEL && rows.len() == count * features);
+    if features == 1 {
+        panel[..count].copy_from_slice(rows);
+        panel[count..PANEL].fill(T::ZERO);
+        return;
+    }
+    let mut staging = [T::ZERO; PANEL * PANEL];
+    let mut turned = [T::ZERO; PANEL * PANEL];
+    let blocks = panel[..features * PANEL].chunks_mut(PANEL * PANEL);
+    for (block, panel) in blocks.enumerate() {
+        let width = panel.len() / PANEL;
+        for (row, staging) in rows
+            .chunks_exact(features)
+            .zip(staging.chunks_exact_mut(PANEL))
+        {
+            staging[..width].copy_from_slice(&row[block * PANEL..][..width]);
+        }
+        transpose_block(simd, &staging, &mut turned);
+        panel.copy_from_slice(&turned[..width * PANEL]);
+    }
+}
+
+/// Turns a panel back into at most 16 contiguous rows.
+///
+/// # Panics
+/// As [`panel_from_rows`].
+#[inline(always)]
+pub fn rows_from_panel<S: Simd, T: Element>(simd: S, features: usize, panel: &[T], rows: &mut [T]) {
+    let count = rows.len() / features;
+    assert!(count <= PANEL && rows.len() == count * features);
+    if features == 1 {
+        rows.copy_from_slice(&panel[..count]);
+        return;
+    }
+    let mut staging = [T::ZERO; PANEL * PANEL];
+    let mut turned = [T::ZERO; PANEL * PANEL];
+    for (block, panel) in panel[..features * PANEL].chunks(PANEL * PANEL).enumerate() {
+        let width = panel.len() / PANEL;
+        staging[..panel.len()].copy_from_slice(panel);
+        transpose_block(simd, &staging, &mut turned);
+        for (row, turned) in rows
+            .chunks_exact_mut(features)
+            .zip(turned.chunks_exact(PANEL))
+        {
+            row[block * PANEL..][..width].copy_from_slice(&turned[..width]);
         }
     }
 }

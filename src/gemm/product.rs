@@ -133,7 +133,10 @@ impl<T: Element> Product<T> {
             0..grid.groups
         };
         let rows = self.tile_start(grid.tiles, tiles.start)..self.tile_start(grid.tiles, tiles.end);
-        (rows, groups.start * grid.width..self.columns.min(groups.end * grid.width))
+        (
+            rows,
+            groups.start * grid.width..self.columns.min(groups.end * grid.width),
+        )
     }
 
     /// Elements of the buffer that a thread needs to pack A.

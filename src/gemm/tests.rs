@@ -25,7 +25,10 @@ impl Scalar for f64 {
 struct Random(u64);
 impl Random {
     fn next<T: Element>(&mut self) -> T {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
         T::from_f64((self.0 >> 11) as f64 / (1u64 << 52) as f64 - 1.0)
     }
     fn many<T: Element>(&mut self, n: usize) -> Aligned<T> {
@@ -74,7 +77,10 @@ impl<T: Element> OnSimd for InParts<'_, T> {
                 });
             }
         }
-        assert!(seen.iter().all(|&count| count == 1), "every element is finished once");
+        assert!(
+            seen.iter().all(|&count| count == 1),
+            "every element is finished once"
+        );
     }
 }
 
@@ -95,16 +101,37 @@ impl<T: Element> OnSimd for Pack<'_, T> {
         // SAFETY: one thread, buffers of panels_len.
         unsafe {
             let range = 0..self.rows.div_ceil(PANEL);
-            pack_rows(simd, &self.source, self.scale, self.rows, self.features, range, panels, columns);
+            pack_rows(
+                simd,
+                &self.source,
+                self.scale,
+                self.rows,
+                self.features,
+                range,
+                panels,
+                columns,
+            );
         }
     }
 }
 
-fn pack<T: Element>(isa: Isa, matrix: &[T], rows: usize, features: usize) -> (Aligned<T>, Aligned<T>) {
+fn pack<T: Element>(
+    isa: Isa,
+    matrix: &[T],
+    rows: usize,
+    features: usize,
+) -> (Aligned<T>, Aligned<T>) {
     let mut panels = Aligned::zeros(panels_len(rows, features));
     let mut columns = Aligned::zeros(panels_len(features, rows));
     let source = Source::rows(matrix, features);
-    isa.run(Call(Pack { source, scale: None, rows, features, panels: &mut panels, columns: Some(&mut columns) }));
+    isa.run(Call(Pack {
+        source,
+        scale: None,
+        rows,
+        features,
+        panels: &mut panels,
+        columns: Some(&mut columns),
+    }));
     (panels, columns)
 }
 
@@ -143,8 +170,13 @@ fn check_layer<T: Scalar>(isa: Isa, outputs: usize, inputs: usize, batch: usize,
     let dout = random.many::<T>(batch * outputs);
     let (x_panels, x_columns) = pack(isa, &x, batch, inputs);
     let (dout_panels, _) = pack(isa, &dout, batch, outputs);
-    let what = format!("{} {isa:?} {outputs} x {inputs} @ {batch} in {parts}", T::NAME);
-    let panel_at = |features: usize, r: usize, j: usize| r / PANEL * panel_stride(features) + j * PANEL + r % PANEL;
+    let what = format!(
+        "{} {isa:?} {outputs} x {inputs} @ {batch} in {parts}",
+        T::NAME
+    );
+    let panel_at = |features: usize, r: usize, j: usize| {
+        r / PANEL * panel_stride(features) + j * PANEL + r % PANEL
+    };
 
     // Forward with a fused ReLU.
     let mut z = Aligned::<T>::zeros(panels_len(batch, outputs));
@@ -163,19 +195,33 @@ fn check_layer<T: Scalar>(isa: Isa, outputs: usize, inputs: usize, batch: usize,
             epilogue: Epilogue::Relu,
             kept: null(),
         },
-        join: if chained(outputs, inputs) { Join::Interleaved } else { Join::Chain },
+        join: if chained(outputs, inputs) {
+            Join::Interleaved
+        } else {
+            Join::Chain
+        },
         pack_a: false,
     };
-    isa.run(Call(InParts { product: &forward, parts }));
+    isa.run(Call(InParts {
+        product: &forward,
+        parts,
+    }));
     for r in 0..batch {
         for o in 0..outputs {
             let terms = (0..inputs).map(|i| (weights[o * inputs + i], x[r * inputs + i]));
             let want = relu(chain_of(outputs, bias[o], terms.clone()));
             let got = z[panel_at(outputs, r, o)];
             assert!(same(got, want), "{what}: z[{r}, {o}] = {got}, not {want}");
-            let exact = terms.fold(bias[o].to_f64(), |sum, (a, b)| sum + a.to_f64() * b.to_f64()).max(0.0);
+            let exact = terms
+                .fold(bias[o].to_f64(), |sum, (a, b)| {
+                    sum + a.to_f64() * b.to_f64()
+                })
+                .max(0.0);
             let bound = T::from_f64(1e-6).to_f64() * (1.0 + inputs as f64);
-            assert!((got.to_f64() - exact).abs() <= bound, "{what}: z[{r}, {o}] = {got}, exactly {exact}");
+            assert!(
+                (got.to_f64() - exact).abs() <= bound,
+                "{what}: z[{r}, {o}] = {got}, exactly {exact}"
+            );
         }
     }
 
@@ -201,12 +247,20 @@ fn check_layer<T: Scalar>(isa: Isa, outputs: usize, inputs: usize, batch: usize,
             join: Join::Chain,
             pack_a,
         };
-        isa.run(Call(InParts { product: &back, parts }));
+        isa.run(Call(InParts {
+            product: &back,
+            parts,
+        }));
         for r in 0..batch {
             for i in 0..inputs {
-                let sum = (0..outputs)
-                    .fold(T::ZERO, |sum, o| weights[o * inputs + i].fma(dout[r * outputs + o], sum));
-                let want = if kept[panel_at(inputs, r, i)] <= T::ZERO { T::ZERO } else { sum };
+                let sum = (0..outputs).fold(T::ZERO, |sum, o| {
+                    weights[o * inputs + i].fma(dout[r * outputs + o], sum)
+                });
+                let want = if kept[panel_at(inputs, r, i)] <= T::ZERO {
+                    T::ZERO
+                } else {
+                    sum
+                };
                 let got = dx[panel_at(inputs, r, i)];
                 assert!(same(got, want), "{what}: dx[{r}, {i}] = {got}, not {want}");
             }
@@ -216,7 +270,9 @@ fn check_layer<T: Scalar>(isa: Isa, outputs: usize, inputs: usize, batch: usize,
     // The gradient of the weights, over chunks of the batch, overwriting and adding.
     let mut dw = random.many::<T>(outputs * inputs);
     let chunked = |o: usize, i: usize| {
-        (0..batch.div_ceil(CHUNK)).map(move |chunk| chunk * CHUNK..batch.min((chunk + 1) * CHUNK)).map(move |rows| (o, i, rows))
+        (0..batch.div_ceil(CHUNK))
+            .map(move |chunk| chunk * CHUNK..batch.min((chunk + 1) * CHUNK))
+            .map(move |rows| (o, i, rows))
     };
     for accumulate in [false, true] {
         let before = dw.to_vec();
@@ -244,13 +300,22 @@ fn check_layer<T: Scalar>(isa: Isa, outputs: usize, inputs: usize, batch: usize,
             join: Join::Chunks { accumulate },
             pack_a: false,
         };
-        isa.run(Call(InParts { product: &gradient, parts }));
+        isa.run(Call(InParts {
+            product: &gradient,
+            parts,
+        }));
         for o in 0..outputs {
             for i in 0..inputs {
                 let parts = chunked(o, i).map(|(o, i, rows)| {
-                    rows.fold(T::ZERO, |sum, r| dout[r * outputs + o].fma(x[r * inputs + i], sum))
+                    rows.fold(T::ZERO, |sum, r| {
+                        dout[r * outputs + o].fma(x[r * inputs + i], sum)
+                    })
                 });
-                let mut want = if accumulate { Some(before[o * inputs + i]) } else { None };
+                let mut want = if accumulate {
+                    Some(before[o * inputs + i])
+                } else {
+                    None
+                };
                 for part in parts {
                     want = Some(want.map_or(part, |sum| sum + part));
                 }
@@ -279,14 +344,24 @@ fn check_layer<T: Scalar>(isa: Isa, outputs: usize, inputs: usize, batch: usize,
             epilogue: Epilogue::Relu,
             kept: null(),
         },
-        join: if chained(outputs, inputs) { Join::Interleaved } else { Join::Chain },
+        join: if chained(outputs, inputs) {
+            Join::Interleaved
+        } else {
+            Join::Chain
+        },
         pack_a: false,
     };
-    isa.run(Call(InParts { product: &prediction, parts }));
+    isa.run(Call(InParts {
+        product: &prediction,
+        parts,
+    }));
     for r in 0..batch {
         for o in 0..outputs {
             let (got, want) = (y[r * outputs + o], z[panel_at(outputs, r, o)]);
-            assert!(same(got, want), "{what}: y[{r}, {o}] = {got}, in training {want}");
+            assert!(
+                same(got, want),
+                "{what}: y[{r}, {o}] = {got}, in training {want}"
+            );
         }
     }
 }
@@ -327,8 +402,14 @@ fn every_product_of_small_sizes() {
 #[test]
 fn products_past_each_block() {
     for isa in Isa::available() {
-        for (outputs, inputs, batch) in [(1037, 70, 33), (13, 1037, 270), (70, 33, 1037), (5, 5003, 17), (20, 5003, 3), (17, 3, 5003)]
-        {
+        for (outputs, inputs, batch) in [
+            (1037, 70, 33),
+            (13, 1037, 270),
+            (70, 33, 1037),
+            (5, 5003, 17),
+            (20, 5003, 3),
+            (17, 3, 5003),
+        ] {
             check_layer::<f32>(isa, outputs, inputs, batch, 2);
         }
         check_layer::<f64>(isa, 33, 5003, 17, 3);
@@ -351,27 +432,58 @@ fn packing_takes_any_strides_picks_and_scale() {
     let shift: Vec<f32> = (0..features).map(|j| j as f32).collect();
     let factor: Vec<f32> = (0..features).map(|j| 1.0 / (j as f32 + 1.0)).collect();
     for isa in Isa::tested() {
-        for (row_stride, column_stride, offset) in [(100, 1, 0), (1, 100, 0), (200, 2, 1), (-100, 1, 15_000), (100, -1, 40)] {
+        for (row_stride, column_stride, offset) in [
+            (100, 1, 0),
+            (1, 100, 0),
+            (200, 2, 1),
+            (-100, 1, 15_000),
+            (100, -1, 40),
+        ] {
             for picks in [None, Some(&picks[..])] {
-                for scale in [None, Some(Scale { shift: &shift, factor: &factor })] {
+                for scale in [
+                    None,
+                    Some(Scale {
+                        shift: &shift,
+                        factor: &factor,
+                    }),
+                ] {
                     let start = matrix[offset..].as_ptr();
-                    let source = Source { start, row_stride, column_stride, picks };
+                    let source = Source {
+                        start,
+                        row_stride,
+                        column_stride,
+                        picks,
+                    };
                     let mut panels = vec![f32::NAN; panels_len(rows, features)];
                     let mut columns = vec![f32::NAN; panels_len(features, rows)];
                     let (p, c) = (&mut panels, Some(&mut columns[..]));
-                    isa.run(Call(Pack { source, scale, rows, features, panels: p, columns: c }));
+                    isa.run(Call(Pack {
+                        source,
+                        scale,
+                        rows,
+                        features,
+                        panels: p,
+                        columns: c,
+                    }));
                     for r in 0..padded(rows) {
                         for j in 0..padded(features) {
                             let want = if r < rows && j < features {
                                 let row = picks.map_or(r, |picks| picks[r] as usize) as isize;
-                                let at = offset as isize + row * row_stride + j as isize * column_stride;
+                                let at =
+                                    offset as isize + row * row_stride + j as isize * column_stride;
                                 let value = matrix[at as usize];
                                 scale.map_or(value, |s| (value - s.shift[j]) * s.factor[j])
                             } else {
                                 0.0
                             };
-                            assert_eq!(panels[r / PANEL * panel_stride(features) + j * PANEL + r % PANEL], want);
-                            assert_eq!(columns[j / PANEL * panel_stride(rows) + r * PANEL + j % PANEL], want);
+                            assert_eq!(
+                                panels[r / PANEL * panel_stride(features) + j * PANEL + r % PANEL],
+                                want
+                            );
+                            assert_eq!(
+                                columns[j / PANEL * panel_stride(rows) + r * PANEL + j % PANEL],
+                                want
+                            );
                         }
                     }
                 }
@@ -397,10 +509,32 @@ impl<T: Element> OnSimd for Turn<'_, T> {
         let panels = Shared::new(self.panels);
         // SAFETY: one thread, buffers of the right lengths.
         unsafe {
-            panels_to_columns(simd, rows, features, 0..blocks(rows, features), panels, Shared::new(self.columns));
-            unpack_rows(simd, rows, features, 0..rows.div_ceil(PANEL), panels, Shared::new(self.matrix));
+            panels_to_columns(
+                simd,
+                rows,
+                features,
+                0..blocks(rows, features),
+                panels,
+                Shared::new(self.columns),
+            );
+            unpack_rows(
+                simd,
+                rows,
+                features,
+                0..rows.div_ceil(PANEL),
+                panels,
+                Shared::new(self.matrix),
+            );
             let sums = Shared::new(self.sums);
-            sum_rows(simd, rows, features, 0..features.div_ceil(PANEL), panels, sums, true);
+            sum_rows(
+                simd,
+                rows,
+                features,
+                0..features.div_ceil(PANEL),
+                panels,
+                sums,
+                true,
+            );
         }
     }
 }
@@ -427,7 +561,8 @@ fn panels_turn_back() {
             assert_eq!(&turned[..], &columns[..]);
             for j in 0..features {
                 let chunk_sum = |chunk: usize| {
-                    (chunk * CHUNK..rows.min((chunk + 1) * CHUNK)).fold(0.0, |sum, r| sum + matrix[r * features + j])
+                    (chunk * CHUNK..rows.min((chunk + 1) * CHUNK))
+                        .fold(0.0, |sum, r| sum + matrix[r * features + j])
                 };
                 let want = (0..rows.div_ceil(CHUNK)).fold(1.0, |sum, chunk| sum + chunk_sum(chunk));
                 assert_eq!(sums[j], want);
@@ -461,7 +596,10 @@ fn nothing_is_written_outside_the_target() {
             join: Join::Chain,
             pack_a: false,
         };
-        isa.run(Call(InParts { product: &prediction, parts: 1 }));
+        isa.run(Call(InParts {
+            product: &prediction,
+            parts: 1,
+        }));
         assert_eq!(y[batch * outputs], -7.0);
         assert!(y[..batch * outputs].iter().all(|&v| v == 3.0));
         let _ = null_mut::<f32>();

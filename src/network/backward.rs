@@ -7,12 +7,12 @@ use super::workspace::Workspace;
 use super::{Linear, Network, Rowwise};
 use crate::activation::{self, Activation, Keeps};
 use crate::gemm::pack::sum_rows;
-use crate::gemm::{Epilogue, Join, Operand, PANEL, Product, Start, Target, panel_stride};
+use crate::gemm::{PANEL, panel_stride};
 use crate::pool::{Member, Shared};
-use crate::simd::{Element, Simd, Vector};
+use crate::simd::{Element, Simd};
 use crate::softmax;
 use std::ops::Range;
-use std::ptr::{null, null_mut};
+use std::ptr::null_mut;
 
 /// What a backward pass computes beside the gradients of the trained parameters.
 #[derive(Clone, Copy)]
@@ -54,19 +54,35 @@ impl<T: Element> Network<T> {
                     unsafe {
                         let out = share(&space.layers[l].out).read(range.clone());
                         let gradient = share(gradient).write(range);
-                        softmax::backward_panel(simd, rowwise == Rowwise::LogSoftmax, layer.outputs, out, gradient);
+                        softmax::backward_panel(
+                            simd,
+                            rowwise == Rowwise::LogSoftmax,
+                            layer.outputs,
+                            out,
+                            gradient,
+                        );
                     }
                 }
                 member.barrier();
             }
             if l > 0 || wanted.dx {
-                let target = if l > 0 { &space.layers[l - 1].gradient } else { &space.dx };
+                let target = if l > 0 {
+                    &space.layers[l - 1].gradient
+                } else {
+                    &space.dx
+                };
                 // SAFETY: members write disjoint parts of the target, and read what was finished before a barrier.
                 unsafe {
                     if let Some(linear) = &layer.linear {
                         let packed = share(&space.packed[member.index]);
                         let relu = l > 0 && self.fuses_relu(l - 1);
-                        let product = self.input_product(linear, l, space, rows, relu);
+                        let kept = relu.then(|| space.layers[l - 1].out.as_ptr());
+                        let product = linear.shape(rows).input_gradient(
+                            self.parameter(linear.weight),
+                            gradient.as_ptr(),
+                            target.as_mut_pointer(),
+                            kept,
+                        );
                         let units = member.share(product.units::<S>());
                         product.run(simd, units, packed.as_ptr(), |features, columns| {
                             for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
@@ -77,7 +93,9 @@ impl<T: Element> Network<T> {
                         for panel in member.share(rows.div_ceil(PANEL)) {
                             let at = panel * panel_stride(layer.inputs);
                             let range = at..at + layer.inputs * PANEL;
-                            share(target).write(range.clone()).copy_from_slice(share(gradient).read(range));
+                            share(target)
+                                .write(range.clone())
+                                .copy_from_slice(share(gradient).read(range));
                             self.before(simd, l, space, 0..layer.inputs, panel, false);
                         }
                     }
@@ -87,7 +105,9 @@ impl<T: Element> Network<T> {
             if let Some(linear) = &layer.linear {
                 // SAFETY: members write disjoint parts of the gradient buffer; this layer's weights were last read
                 // before the barrier.
-                unsafe { self.parameter_gradients(simd, member, linear, l, space, wanted, finished) };
+                unsafe {
+                    self.parameter_gradients(simd, member, linear, l, space, wanted, finished)
+                };
             }
         }
     }
@@ -142,7 +162,9 @@ impl<T: Element> Network<T> {
     ) {
         let (layer, space) = (&self.layers[l], &space.layers[l]);
         let keeps = layer.activation.keeps();
-        if layer.rowwise.is_some() || (layer.dropout.is_none() && (relu_done || keeps == Keeps::Nothing)) {
+        if layer.rowwise.is_some()
+            || (layer.dropout.is_none() && (relu_done || keeps == Keeps::Nothing))
+        {
             return;
         }
         let at = panel * panel_stride(layer.outputs);
@@ -154,42 +176,14 @@ impl<T: Element> Network<T> {
             apply_masks(simd, dropout, masks, gradient);
         }
         if !relu_done && keeps != Keeps::Nothing {
-            let kept = if layer.keeps_apart() { &space.kept } else { &space.out };
+            let kept = if layer.keeps_apart() {
+                &space.kept
+            } else {
+                &space.out
+            };
             // SAFETY: finished in the forward pass.
             let kept = unsafe { share(kept).read(range) };
             activation::backward_in_place(simd, layer.activation, gradient, kept);
-        }
-    }
-
-    /// The product dXᵀ = Wᵀ·dZᵀ of layer l.
-    fn input_product(
-        &self,
-        linear: &Linear,
-        l: usize,
-        space: &Workspace<T>,
-        rows: usize,
-        relu: bool,
-    ) -> Product<T> {
-        let target = if l > 0 { &space.layers[l - 1].gradient } else { &space.dx };
-        // SAFETY: the offset was checked against the buffer when the network was compiled.
-        let weights = unsafe { self.parameters.as_mut_pointer().add(linear.weight) };
-        Product {
-            rows: linear.inputs,
-            columns: rows,
-            k: linear.outputs,
-            a: Operand::plain(weights, 1, linear.inputs),
-            b: space.layers[l].gradient.as_ptr(),
-            b_panel: panel_stride(linear.outputs),
-            c: Target {
-                start: target.as_mut_pointer(),
-                row: PANEL,
-                panel: panel_stride(linear.inputs),
-                begin: Start::Zero,
-                epilogue: if relu { Epilogue::ReluMask } else { Epilogue::Store },
-                kept: if relu { space.layers[l - 1].out.as_ptr() } else { null() },
-            },
-            join: Join::Chain,
-            pack_a: rows > 2 * PANEL && linear.inputs >= PACK_FROM,
         }
     }
 
@@ -212,32 +206,16 @@ impl<T: Element> Network<T> {
         let flat = self.gradients.as_mut_pointer();
         if linear.train_weight {
             debug_assert!(needs_columns(self, l));
-            let x = if l == 0 { &space.x_columns } else { &space.layers[l - 1].columns };
-            let product = Product {
-                rows: linear.outputs,
-                columns: linear.inputs,
-                k: wanted.rows,
-                a: Operand {
-                    start: gradient.as_ptr(),
-                    row: PANEL,
-                    k: 1,
-                    block: panel_stride(linear.outputs),
-                    k_block: PANEL,
-                },
-                b: x.as_ptr(),
-                b_panel: panel_stride(wanted.rows),
-                c: Target {
-                    // SAFETY: the offset was checked against the buffer when the network was compiled.
-                    start: unsafe { flat.add(linear.weight) },
-                    row: linear.inputs,
-                    panel: PANEL,
-                    begin: Start::Zero,
-                    epilogue: Epilogue::Store,
-                    kept: null(),
-                },
-                join: Join::Chunks { accumulate: wanted.accumulate },
-                pack_a: false,
+            let x = if l == 0 {
+                &space.x_columns
+            } else {
+                &space.layers[l - 1].columns
             };
+            // SAFETY: the offset was checked against the buffer when the network was compiled.
+            let dweight = unsafe { flat.add(linear.weight) };
+            let shape = linear.shape(wanted.rows);
+            let product =
+                shape.weight_gradient(gradient.as_ptr(), x.as_ptr(), dweight, wanted.accumulate);
             let mut units = member.share(product.units::<S>());
             while !units.is_empty() {
                 let block = product.block::<S>(units.clone());
@@ -265,19 +243,19 @@ impl<T: Element> Network<T> {
             // SAFETY: the shares of feature blocks are disjoint.
             unsafe {
                 let panels = share(gradient);
-                sum_rows(simd, wanted.rows, linear.outputs, blocks, panels, sums, wanted.accumulate);
+                sum_rows(
+                    simd,
+                    wanted.rows,
+                    linear.outputs,
+                    blocks,
+                    panels,
+                    sums,
+                    wanted.accumulate,
+                );
             }
             if !done.is_empty() {
                 finished(done);
             }
         }
     }
-}
-
-/// Inputs from which on packing the columns of W pays (below, they are read in place).
-const PACK_FROM: usize = 128;
-
-/// Elements in a vector, for checks that panels divide evenly.
-pub(super) const fn lanes<S: Simd, T: Element>() -> usize {
-    T::Vector::<S>::LANES
 }

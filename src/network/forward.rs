@@ -3,17 +3,17 @@
 #![allow(unsafe_code)]
 
 use super::workspace::{LayerSpace, Workspace};
-use super::{Dropout, Layer, Linear, Network, Rowwise};
+use super::{Dropout, Layer, Network, Rowwise};
 use crate::activation::{self, Activation, Keeps};
 use crate::buffer::Aligned;
 use crate::gemm::pack::{Scale, Source, blocks, pack_rows, panels_to_columns};
-use crate::gemm::{Epilogue, Join, Operand, PANEL, Product, Start, Target, chained, panel_stride};
+use crate::gemm::{Epilogue, PANEL, panel_stride};
 use crate::pool::{Member, Shared};
 use crate::random::DropoutMask;
 use crate::simd::{Element, Simd, Vector};
 use crate::softmax;
 use std::ops::Range;
-use std::ptr::{null, null_mut};
+use std::ptr::null_mut;
 
 /// The members of a team write disjoint parts of it, as each pass says.
 pub fn share<T>(buffer: &Aligned<T>) -> Shared<'_, T> {
@@ -21,53 +21,27 @@ pub fn share<T>(buffer: &Aligned<T>) -> Shared<'_, T> {
     unsafe { Shared::from_raw(buffer.as_mut_pointer(), buffer.len()) }
 }
 
-/// What a forward pass does beside the outputs: whether to drop out and keep what a backward pass needs.
+/// What draws the masks of a training pass.
 #[derive(Clone, Copy)]
-pub struct Mode {
-    /// The key of this step's masks; None in evaluation.
-    pub training: Option<DropoutKey>,
-    /// The number of the batch's first row, for the masks.
+pub struct Draw {
+    pub seed: u64,
+    pub step: u64,
+    /// The number of the pass's first row in the whole batch.
     pub first_row: usize,
 }
 
 /// Whether the next layer's weight gradient needs this layer's output as columns.
 pub fn needs_columns(network: &Network<impl Element>, l: usize) -> bool {
-    network.layers.get(l).is_some_and(|next| next.linear.is_some_and(|linear| linear.train_weight))
+    network
+        .layers
+        .get(l)
+        .is_some_and(|next| next.linear.is_some_and(|linear| linear.train_weight))
 }
 
 impl<T: Element> Network<T> {
-    fn parameter(&self, offset: usize) -> *const T {
+    pub(super) fn parameter(&self, offset: usize) -> *const T {
         // SAFETY: offsets were checked against the buffer when the network was compiled.
         unsafe { self.parameters.as_mut_pointer().add(offset) }
-    }
-
-    /// The product Zᵀ = W·Xᵀ + b of a layer.
-    pub(super) fn forward_product(
-        &self,
-        linear: &Linear,
-        rows: usize,
-        x: *const T,
-        out: *mut T,
-        epilogue: Epilogue,
-    ) -> Product<T> {
-        Product {
-            rows: linear.outputs,
-            columns: rows,
-            k: linear.inputs,
-            a: Operand::plain(self.parameter(linear.weight), linear.inputs, 1),
-            b: x,
-            b_panel: panel_stride(linear.inputs),
-            c: Target {
-                start: out,
-                row: PANEL,
-                panel: panel_stride(linear.outputs),
-                begin: linear.bias.map_or(Start::Zero, |bias| Start::Rows(self.parameter(bias))),
-                epilogue,
-                kept: null(),
-            },
-            join: if chained(linear.outputs, linear.inputs) { Join::Interleaved } else { Join::Chain },
-            pack_a: false,
-        }
     }
 
     /// This member's part of packing the batch and drawing the masks.
@@ -82,20 +56,35 @@ impl<T: Element> Network<T> {
         space: &Workspace<T>,
         source: &Source<'_, T>,
         rows: usize,
-        mode: Mode,
+        training: Option<Draw>,
     ) {
         let panels = member.share(rows.div_ceil(PANEL));
-        let scale = self.scale.as_ref().map(|(shift, factor)| Scale { shift, factor });
-        let columns = (mode.training.is_some() && needs_columns(self, 0)).then(|| share(&space.x_columns));
+        let scale = self
+            .scale
+            .as_ref()
+            .map(|(shift, factor)| Scale { shift, factor });
+        let columns =
+            (training.is_some() && needs_columns(self, 0)).then(|| share(&space.x_columns));
         // SAFETY: the shares of the members are disjoint panels.
         unsafe {
-            pack_rows(simd, source, scale, rows, self.inputs, panels.clone(), share(&space.x), columns);
+            pack_rows(
+                simd,
+                source,
+                scale,
+                rows,
+                self.inputs,
+                panels.clone(),
+                share(&space.x),
+                columns,
+            );
         }
-        if let Some(key) = mode.training {
+        if let Some(draw) = training {
             for (layer, space) in self.layers.iter().zip(&space.layers) {
                 if let Some(dropout) = layer.dropout {
                     // SAFETY: the shares of the members are disjoint panels.
-                    unsafe { draw_masks(simd, key, dropout, layer.outputs, mode.first_row, panels.clone(), space) };
+                    unsafe {
+                        draw_masks(simd, draw, dropout, layer.outputs, panels.clone(), space)
+                    };
                 }
             }
         }
@@ -115,7 +104,11 @@ impl<T: Element> Network<T> {
         training: bool,
     ) {
         for (l, layer) in self.layers.iter().enumerate() {
-            let x = if l == 0 { &space.x } else { &space.layers[l - 1].out };
+            let x = if l == 0 {
+                &space.x
+            } else {
+                &space.layers[l - 1].out
+            };
             // SAFETY: members write disjoint parts of this layer's space and read what was finished before a barrier.
             unsafe {
                 if training && l > 0 && needs_columns(self, l) {
@@ -152,9 +145,19 @@ impl<T: Element> Network<T> {
                     let input = share(x).read(range.clone());
                     if let Some(rowwise) = layer.rowwise {
                         let out = share(&space.out).write(range);
-                        softmax::forward_panel(simd, rowwise == Rowwise::LogSoftmax, layer.outputs, input, out);
+                        softmax::forward_panel(
+                            simd,
+                            rowwise == Rowwise::LogSoftmax,
+                            layer.outputs,
+                            input,
+                            out,
+                        );
                     } else {
-                        let first = if training && layer.keeps_apart() { &space.kept } else { &space.out };
+                        let first = if training && layer.keeps_apart() {
+                            &space.kept
+                        } else {
+                            &space.out
+                        };
                         share(first).write(range).copy_from_slice(input);
                         finish(simd, layer, space, training, 0..layer.outputs, panel);
                     }
@@ -163,12 +166,20 @@ impl<T: Element> Network<T> {
             return;
         };
         let fused = layer.activation == Activation::Relu;
-        let epilogue = if fused { Epilogue::Relu } else { Epilogue::Store };
+        let epilogue = if fused {
+            Epilogue::Relu
+        } else {
+            Epilogue::Store
+        };
         let apart = training && layer.keeps_apart();
         let out = if apart { &space.kept } else { &space.out };
-        let product = self.forward_product(linear, rows, x.as_ptr(), out.as_mut_pointer(), epilogue);
+        let shape = linear.shape(rows);
+        let bias = linear.bias.map(|bias| self.parameter(bias));
+        let weight = self.parameter(linear.weight);
+        let product = shape.forward(weight, bias, x.as_ptr(), out.as_mut_pointer(), epilogue);
         let units = member.share(product.units::<S>());
-        let done = (fused || layer.activation == Activation::Identity) && !(training && layer.dropout.is_some());
+        let done = (fused || layer.activation == Activation::Identity)
+            && !(training && layer.dropout.is_some());
         // SAFETY: the shares of units are disjoint rectangles of the output.
         unsafe {
             product.run(simd, units, null_mut(), |features, columns| {
@@ -219,9 +230,14 @@ unsafe fn finish<S: Simd, T: Element>(
 
 /// Zeroes what is dropped and scales what is kept.
 #[inline(always)]
-pub(super) fn apply_masks<S: Simd, T: Element>(simd: S, dropout: Dropout, masks: &[u16], values: &mut [T]) {
+pub(super) fn apply_masks<S: Simd, T: Element>(
+    simd: S,
+    dropout: Dropout,
+    masks: &[u16],
+    values: &mut [T],
+) {
     let lanes = T::Vector::<S>::LANES;
-    let scale = T::Vector::<S>::splat(simd, T::from_f64(1.0 / (1.0 - dropout.p)));
+    let scale = T::Vector::<S>::splat(simd, DropoutMask::scale(dropout.p));
     let zero = T::Vector::<S>::zero(simd);
     for (mask, values) in masks.iter().zip(values.chunks_exact_mut(PANEL)) {
         for (j, values) in values.chunks_exact_mut(lanes).enumerate() {
@@ -237,17 +253,17 @@ pub(super) fn apply_masks<S: Simd, T: Element>(simd: S, dropout: Dropout, masks:
 #[inline(always)]
 unsafe fn draw_masks<S: Simd, T: Element>(
     simd: S,
-    key: DropoutKey,
+    draw: Draw,
     dropout: Dropout,
     features: usize,
-    first_row: usize,
     panels: Range<usize>,
     space: &LayerSpace<T>,
 ) {
     let masks = share(&space.masks);
+    let mask = DropoutMask::new(draw.seed, draw.step, dropout.layer, dropout.p);
     for panel in panels {
         // SAFETY: the caller's.
         let masks = unsafe { masks.write(panel * features..(panel + 1) * features) };
-        crate::random::dropout_masks(simd, key, dropout.layer, first_row + panel * PANEL, dropout.p, masks);
+        mask.rows(simd, draw.first_row + panel * PANEL, 0, masks);
     }
 }

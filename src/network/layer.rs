@@ -2,6 +2,7 @@
 
 use super::{Dropout, MOST_FEATURES};
 use crate::activation::{Activation, Keeps};
+use crate::dense::Shape;
 use crate::error::{Error, Result};
 
 /// Z = X·Wᵀ + b: where its parameters lie in the flat buffers.
@@ -31,11 +32,26 @@ impl Linear {
                 self.outputs
             )));
         }
-        let weight_end = self.inputs.checked_mul(self.outputs).and_then(|n| n.checked_add(self.weight));
-        let bias_end = self.bias.map_or(Some(0), |bias| bias.checked_add(self.outputs));
+        let weight_end = self
+            .inputs
+            .checked_mul(self.outputs)
+            .and_then(|n| n.checked_add(self.weight));
+        let bias_end = self
+            .bias
+            .map_or(Some(0), |bias| bias.checked_add(self.outputs));
         match (weight_end, bias_end) {
             (Some(w), Some(b)) if w <= buffer && b <= buffer => Ok(()),
-            _ => Err(Error::Value(format!("parameters of a linear layer lie outside the buffer of {buffer} elements"))),
+            _ => Err(Error::Value(format!(
+                "parameters of a linear layer lie outside the buffer of {buffer} elements"
+            ))),
+        }
+    }
+
+    pub fn shape(&self, rows: usize) -> Shape {
+        Shape {
+            outputs: self.outputs,
+            inputs: self.inputs,
+            rows,
         }
     }
 
@@ -67,7 +83,11 @@ pub struct Layer {
 
 impl Layer {
     pub(super) fn linear(linear: Linear) -> Self {
-        Self { linear: Some(linear), inputs: linear.inputs, ..Self::pass(linear.outputs) }
+        Self {
+            linear: Some(linear),
+            inputs: linear.inputs,
+            ..Self::pass(linear.outputs)
+        }
     }
 
     /// A layer that hands its input on.
@@ -84,7 +104,9 @@ impl Layer {
 
     /// Fuses an activation, if nothing comes between.
     pub(super) fn take_activation(&mut self, activation: Activation) -> bool {
-        let free = self.activation == Activation::Identity && self.dropout.is_none() && self.rowwise.is_none();
+        let free = self.activation == Activation::Identity
+            && self.dropout.is_none()
+            && self.rowwise.is_none();
         if free {
             self.activation = activation;
         }
@@ -113,6 +135,8 @@ impl Layer {
     }
 
     pub(super) fn flops(&self) -> f64 {
-        self.linear.map_or(8.0 * self.outputs as f64, |l| 2.0 * l.inputs as f64 * l.outputs as f64)
+        self.linear.map_or(8.0 * self.outputs as f64, |l| {
+            2.0 * l.inputs as f64 * l.outputs as f64
+        })
     }
 }

@@ -11,18 +11,19 @@ mod predict;
 mod session;
 #[cfg(test)]
 mod tests;
+mod train;
 mod workspace;
 
 use crate::activation::Activation;
 use crate::buffer::Flat;
 use crate::error::{Error, Result};
+use crate::optim::State;
 use crate::simd::Element;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 pub use layer::{Layer, Linear, Rowwise};
-pub use session::{Batch, Options, Session};
-pub use workspace::Workspace;
+pub use session::{Batch, Options, Plan, Session, Targets};
+use workspace::Workspace;
 
 /// What a user lists; offsets are in elements into the flat buffers.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,10 +60,10 @@ pub struct Network<T> {
     pub(crate) layers: Vec<Layer>,
     pub(crate) parameters: Arc<Flat<T>>,
     pub(crate) gradients: Arc<Flat<T>>,
-    /// Held while a thread trains.
-    pub(crate) busy: AtomicBool,
-    pub(crate) training: std::sync::Mutex<Workspace<T>>,
-    pub(crate) predicting: std::sync::Mutex<Vec<Workspace<T>>>,
+    /// Locked while a thread trains.
+    training: Mutex<Workspace<T>>,
+    /// Workspaces of predictions, one for each that ran at the same time.
+    predicting: Mutex<Vec<Workspace<T>>>,
 }
 
 impl<T: Element> Network<T> {
@@ -77,7 +78,9 @@ impl<T: Element> Network<T> {
         gradients: Arc<Flat<T>>,
     ) -> Result<Self> {
         if inputs > MOST_FEATURES {
-            return Err(Error::Value(format!("in_features is {inputs}; at most {MOST_FEATURES} are supported")));
+            return Err(Error::Value(format!(
+                "in_features is {inputs}; at most {MOST_FEATURES} are supported"
+            )));
         }
         if parameters.len() != gradients.len() {
             return Err(Error::Value(format!(
@@ -109,18 +112,27 @@ impl<T: Element> Network<T> {
                     layers.push(Layer::linear(linear));
                 }
                 Stage::Activation(activation) => {
-                    if !layers.last_mut().is_some_and(|layer| layer.take_activation(activation)) {
+                    if !layers
+                        .last_mut()
+                        .is_some_and(|layer| layer.take_activation(activation))
+                    {
                         let mut layer = Layer::pass(width);
                         layer.activation = activation;
                         layers.push(layer);
                     }
                 }
                 Stage::Dropout { p, layer: number } => {
-                    if !(0.0..1.0).contains(&p) {
-                        return Err(Error::Value(format!("dropout's p is {p}; it must lie in [0, 1)")));
+                    if !(0.0..=1.0).contains(&p) {
+                        return Err(Error::Value(format!(
+                            "dropout's p is {p}; it must lie in [0, 1]"
+                        )));
                     }
                     let dropout = Dropout { p, layer: number };
-                    if p > 0.0 && !layers.last_mut().is_some_and(|layer| layer.take_dropout(dropout)) {
+                    if p > 0.0
+                        && !layers
+                            .last_mut()
+                            .is_some_and(|layer| layer.take_dropout(dropout))
+                    {
                         let mut layer = Layer::pass(width);
                         layer.dropout = Some(dropout);
                         layers.push(layer);
@@ -143,10 +155,14 @@ impl<T: Element> Network<T> {
             layers,
             parameters,
             gradients,
-            busy: AtomicBool::new(false),
-            training: std::sync::Mutex::new(Workspace::empty()),
-            predicting: std::sync::Mutex::new(Vec::new()),
+            training: Mutex::new(Workspace::empty()),
+            predicting: Mutex::new(Vec::new()),
         })
+    }
+
+    /// Whether an optimiser is over this network's buffers.
+    pub fn is_trained_by(&self, state: &State<T>) -> bool {
+        state.is_over(&self.parameters, &self.gradients)
     }
 
     /// Floating-point operations of a forward pass over one row.

@@ -2,9 +2,9 @@
 
 #![allow(unsafe_code)]
 
-use super::forward::{Mode, share};
-use super::workspace::{Purpose, Workspace};
 use super::Network;
+use super::forward::share;
+use super::workspace::{Purpose, Workspace};
 use crate::gemm::PANEL;
 use crate::gemm::pack::{Source, unpack_rows};
 use crate::pool::{self, Member, Shared};
@@ -27,11 +27,17 @@ impl<T: Element> Kernel for Predict<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { network, member, space, x, rows, out } = self;
-        let mode = Mode { training: None, first_row: 0 };
+        let Self {
+            network,
+            member,
+            space,
+            x,
+            rows,
+            out,
+        } = self;
         // SAFETY: the team runs this together over a workspace of its own; members unpack disjoint panels.
         unsafe {
-            network.load(simd, &member, space, &x, rows, mode);
+            network.load(simd, &member, space, &x, rows, None);
             member.barrier();
             network.forward_layers(simd, &member, space, rows, false);
             let last = &space.layers[space.layers.len() - 1].out;
@@ -47,7 +53,13 @@ impl<T: Element> Network<T> {
     pub(crate) fn read(&self, range: Range<usize>) -> Vec<T> {
         assert!(range.start <= range.end && range.end <= self.parameters.len());
         // SAFETY: within the buffer; reads of plain numbers.
-        unsafe { std::slice::from_raw_parts(self.parameters.as_mut_pointer().add(range.start), range.len()).to_vec() }
+        unsafe {
+            std::slice::from_raw_parts(
+                self.parameters.as_mut_pointer().add(range.start),
+                range.len(),
+            )
+            .to_vec()
+        }
     }
 
     /// Evaluates `rows` rows into `out` (row-major, contiguous). Many threads may do this at once.
@@ -59,7 +71,11 @@ impl<T: Element> Network<T> {
     /// If `out` does not hold rows × outputs elements.
     pub unsafe fn predict(&self, isa: Isa, x: Source<'_, T>, rows: usize, out: &mut [T]) {
         assert!(out.len() == rows * self.outputs);
-        let spaces = || self.predicting.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let spaces = || {
+            self.predicting
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner())
+        };
         let mut space = spaces().pop().unwrap_or_else(Workspace::empty);
         space.prepare(self, rows.min(BLOCK_ROWS), Purpose::Predict);
         let out = Shared::new(out);
@@ -69,8 +85,15 @@ impl<T: Element> Network<T> {
                 let at = first * self.outputs..(first + here) * self.outputs;
                 // SAFETY: the part of the result that belongs to this block, which the team fills together.
                 let part = unsafe { Shared::from_raw(out.as_ptr().add(at.start), at.len()) };
-                let x = Source { start: x.start.wrapping_offset(first as isize * x.row_stride), ..x };
-                isa.run(Predict { network: self, member: member.again(), space: &space, x, rows: here, out: part });
+                let x = x.from_row(first);
+                isa.run(Predict {
+                    network: self,
+                    member: member.again(),
+                    space: &space,
+                    x,
+                    rows: here,
+                    out: part,
+                });
             }
         };
         pool::run(self.flops() * rows as f64, &work);

@@ -26,17 +26,10 @@ pub struct Workspace<T> {
     /// Dense targets in panels.
     pub targets: Aligned<T>,
     pub losses: Aligned<T>,
-    pub factors: Aligned<T>,
     /// One packing buffer a thread.
     pub packed: Vec<Aligned<T>>,
-    /// What the last training forward pass saw: rows, seed, step. None: nothing to go backward from.
-    pub forward: Option<Forward>,
-}
-
-/// The pass that a backward pass belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Forward {
-    pub rows: usize,
+    /// The rows of the last forward pass by hand. None: nothing to go backward from.
+    pub forward: Option<usize>,
 }
 
 pub struct LayerSpace<T> {
@@ -64,7 +57,6 @@ impl<T: Element> Workspace<T> {
             dx: none(),
             targets: none(),
             losses: none(),
-            factors: none(),
             packed: Vec::new(),
             forward: None,
         }
@@ -81,12 +73,25 @@ impl<T: Element> Workspace<T> {
         let if_train = |len: usize| Aligned::zeros(if train { len } else { 0 });
         let space = |layer: &Layer| LayerSpace {
             out: Aligned::zeros(panels_len(rows, layer.outputs)),
-            kept: if_train(if layer.keeps_apart() { panels_len(rows, layer.outputs) } else { 0 }),
+            kept: if_train(if layer.keeps_apart() {
+                panels_len(rows, layer.outputs)
+            } else {
+                0
+            }),
             columns: if_train(panels_len(layer.outputs, rows)),
             gradient: if_train(panels_len(rows, layer.outputs)),
-            masks: Aligned::zeros(if train && layer.dropout.is_some() { padded(rows) / PANEL * layer.outputs } else { 0 }),
+            masks: Aligned::zeros(if train && layer.dropout.is_some() {
+                padded(rows) / PANEL * layer.outputs
+            } else {
+                0
+            }),
         };
-        let deepest = network.layers.iter().map(|layer| layer.outputs.max(layer.inputs)).max().unwrap_or(0);
+        let deepest = network
+            .layers
+            .iter()
+            .map(|layer| layer.outputs.max(layer.inputs))
+            .max()
+            .unwrap_or(0);
         *self = Self {
             rows,
             purpose,
@@ -96,8 +101,9 @@ impl<T: Element> Workspace<T> {
             dx: if_train(panels_len(rows, network.inputs)),
             targets: if_train(panels_len(rows, network.outputs)),
             losses: if_train(padded(rows)),
-            factors: if_train(padded(rows)),
-            packed: (0..threads).map(|_| if_train(PACKED_ROWS * deepest)).collect(),
+            packed: (0..threads)
+                .map(|_| if_train(PACKED_ROWS * deepest))
+                .collect(),
             forward: None,
         };
     }

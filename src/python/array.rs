@@ -6,7 +6,9 @@
 use crate::error::{Error, Result};
 use crate::gemm::pack::Source;
 use crate::simd::Element;
-use numpy::npyffi::{NPY_ARRAY_ALIGNED, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_WRITEABLE, NPY_TYPES, PyArrayObject};
+use numpy::npyffi::{
+    NPY_ARRAY_ALIGNED, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_WRITEABLE, NPY_TYPES, PyArrayObject,
+};
 use numpy::{PyArray1, PyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -33,7 +35,9 @@ impl Float {
         match name {
             "float32" => Ok(Float::F32),
             "float64" => Ok(Float::F64),
-            _ => Err(Error::Value(format!("dtype is {name:?}; expected 'float32' or 'float64'"))),
+            _ => Err(Error::Value(format!(
+                "dtype is {name:?}; expected 'float32' or 'float64'"
+            ))),
         }
     }
 
@@ -100,8 +104,20 @@ fn header<'a>(array: &'a Bound<'_, PyUntypedArray>) -> Header<'a> {
             )
         };
         let descr = &(*fields.descr).fields;
-        let swapped = descr.byteorder as u8 == if cfg!(target_endian = "little") { b'>' } else { b'<' };
-        Header { data: fields.data.cast(), shape, strides, flags: fields.flags, number: descr.type_num, swapped }
+        let swapped = descr.byteorder as u8
+            == if cfg!(target_endian = "little") {
+                b'>'
+            } else {
+                b'<'
+            };
+        Header {
+            data: fields.data.cast(),
+            shape,
+            strides,
+            flags: fields.flags,
+            number: descr.type_num,
+            swapped,
+        }
     }
 }
 
@@ -121,7 +137,11 @@ impl Header<'_> {
 
     /// Whether every element lies at a whole number of elements from the first, aligned.
     fn regular(&self, size: usize) -> bool {
-        self.flags & NPY_ARRAY_ALIGNED != 0 && self.strides.iter().all(|stride| stride % size as isize == 0)
+        self.flags & NPY_ARRAY_ALIGNED != 0
+            && self
+                .strides
+                .iter()
+                .all(|stride| stride % size as isize == 0)
     }
 
     /// The addresses of the first byte and of the one past the last.
@@ -146,7 +166,14 @@ impl Header<'_> {
 pub fn shape_text(shape: &[usize]) -> String {
     match shape {
         [n] => format!("({n},)"),
-        _ => format!("({})", shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
+        _ => format!(
+            "({})",
+            shape
+                .iter()
+                .map(usize::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
     }
 }
 
@@ -171,7 +198,9 @@ pub fn float_of(argument: &Bound<'_, PyAny>) -> Option<Float> {
 pub fn common_float(arguments: &[(&str, Option<&Bound<'_, PyAny>>)]) -> PyResult<Float> {
     let mut found: Option<(&str, Float)> = None;
     for (name, argument) in arguments {
-        let Some(float) = argument.and_then(float_of) else { continue };
+        let Some(float) = argument.and_then(float_of) else {
+            continue;
+        };
         match found {
             None => found = Some((name, float)),
             Some((first, other)) if other != float => {
@@ -188,14 +217,24 @@ pub fn common_float(arguments: &[(&str, Option<&Bound<'_, PyAny>>)]) -> PyResult
 }
 
 /// Takes an argument as numbers of the given type: as it is, or converted once.
-pub fn floats<'py>(name: &str, argument: &Bound<'py, PyAny>, float: Float) -> PyResult<Floats<'py>> {
+pub fn floats<'py>(
+    name: &str,
+    argument: &Bound<'py, PyAny>,
+    float: Float,
+) -> PyResult<Floats<'py>> {
     if let Ok(array) = argument.cast::<PyUntypedArray>() {
         let header = header(array);
         if header.float() == Some(float) && header.regular(float.size()) {
-            return Ok(Floats { array: array.clone(), float });
+            return Ok(Floats {
+                array: array.clone(),
+                float,
+            });
         }
     }
-    Ok(Floats { array: convert(name, argument, float.name(), "biuf", "numbers")?, float })
+    Ok(Floats {
+        array: convert(name, argument, float.name(), "biuf", "numbers")?,
+        float,
+    })
 }
 
 /// A new C-contiguous array of another type.
@@ -208,13 +247,20 @@ fn convert<'py>(
 ) -> PyResult<Bound<'py, PyUntypedArray>> {
     let py = argument.py();
     let numpy = py.import("numpy")?;
-    let array = numpy.call_method1("asarray", (argument,)).map_err(|error| {
-        PyValueError::new_err(format!("{name} cannot be made an array: {}", error.value(py)))
-    })?;
+    let array = numpy
+        .call_method1("asarray", (argument,))
+        .map_err(|error| {
+            PyValueError::new_err(format!(
+                "{name} cannot be made an array: {}",
+                error.value(py)
+            ))
+        })?;
     let kind: String = array.getattr("dtype")?.getattr("kind")?.extract()?;
     if !kinds.contains(&kind) {
         let has: String = array.getattr("dtype")?.str()?.extract()?;
-        return Err(PyTypeError::new_err(format!("{name} has dtype {has}; expected {expected}")));
+        return Err(PyTypeError::new_err(format!(
+            "{name} has dtype {has}; expected {expected}"
+        )));
     }
     let converted = array.call_method1("astype", (PyString::new(py, dtype), "C"))?;
     Ok(converted.cast_into::<PyUntypedArray>()?)
@@ -257,7 +303,11 @@ impl<'py> Floats<'py> {
         let mut out = Vec::with_capacity(self.len());
         let mut index = vec![0usize; header.shape.len()];
         for _ in 0..self.len() {
-            let offset: isize = index.iter().zip(header.strides).map(|(&i, stride)| i as isize * stride).sum();
+            let offset: isize = index
+                .iter()
+                .zip(header.strides)
+                .map(|(&i, stride)| i as isize * stride)
+                .sum();
             // SAFETY: an element of the array, aligned as `floats` checked.
             out.push(unsafe { *header.data.wrapping_offset(offset).cast::<T>() });
             for axis in (0..index.len()).rev() {
@@ -275,7 +325,12 @@ impl<'py> Floats<'py> {
     ///
     /// # Errors
     /// Another number of axes, or of features than `features` (with what needs it named).
-    pub fn as_rows<T: Number>(&self, name: &str, features: usize, needed_by: &str) -> Result<Rows<'_, T>> {
+    pub fn as_rows<T: Number>(
+        &self,
+        name: &str,
+        features: usize,
+        needed_by: &str,
+    ) -> Result<Rows<'_, T>> {
         debug_assert!(T::FLOAT == self.float);
         let shape = self.shape();
         let (rows, width) = match *shape {
@@ -286,7 +341,11 @@ impl<'py> Floats<'py> {
                     "{name} has shape {} with {} axes; expected (batch, {features}) or ({features},){}",
                     shape_text(shape),
                     shape.len(),
-                    if shape.len() > 2 { "; put nn.Flatten() before the first Linear for images" } else { "" }
+                    if shape.len() > 2 {
+                        "; put nn.Flatten() before the first Linear for images"
+                    } else {
+                        ""
+                    }
                 )));
             }
         };
@@ -299,11 +358,37 @@ impl<'py> Floats<'py> {
         let axes = shape.len();
         let source = Source {
             start: header(&self.array).data.cast::<T>().cast_const(),
-            row_stride: if axes == 2 { self.stride(0) } else { width as isize },
+            row_stride: if axes == 2 {
+                self.stride(0)
+            } else {
+                width as isize
+            },
             column_stride: if width == 0 { 1 } else { self.stride(axes - 1) },
             picks: None,
         };
-        Ok(Rows { source, rows, single: axes == 1 })
+        Ok(Rows {
+            source,
+            rows,
+            single: axes == 1,
+        })
+    }
+}
+
+impl<'py> Floats<'py> {
+    /// As rows of `columns` values, where (rows,) means one column; the shape was checked.
+    pub fn as_columns<T: Number>(&self, columns: usize) -> Source<'_, T> {
+        let header = header(&self.array);
+        let (row_stride, column_stride) = match header.shape.len() {
+            0 => (1, 1),
+            1 => (self.stride(0), 1),
+            _ => (self.stride(0), if columns > 0 { self.stride(1) } else { 1 }),
+        };
+        Source {
+            start: header.data.cast::<T>().cast_const(),
+            row_stride,
+            column_stride,
+            picks: None,
+        }
     }
 }
 
@@ -326,7 +411,10 @@ impl<'py, T: Number> Output<'py, T> {
     pub fn new(py: Python<'py>, shape: &[usize]) -> Self {
         // SAFETY: every element is written before Python sees the array; numbers need no drop.
         let array = unsafe { PyArrayDyn::<T>::new(py, shape, false) };
-        Self { array: array.into_any().cast_into().expect("an array"), kind: std::marker::PhantomData }
+        Self {
+            array: array.into_any().cast_into().expect("an array"),
+            kind: std::marker::PhantomData,
+        }
     }
 
     /// The caller's array, if it can take the result and shares no memory with an input.
@@ -336,17 +424,29 @@ impl<'py, T: Number> Output<'py, T> {
         shape: &[usize],
         inputs: &[(&str, &Floats<'py>)],
     ) -> PyResult<Self> {
-        let Some(out) = out else { return Ok(Self::new(py, shape)) };
+        let Some(out) = out else {
+            return Ok(Self::new(py, shape));
+        };
         let Ok(array) = out.cast::<PyUntypedArray>() else {
             let kind: String = out.get_type().name()?.extract()?;
-            return Err(PyTypeError::new_err(format!("out is a {kind}; expected a NumPy array of {}", T::NAME)));
+            return Err(PyTypeError::new_err(format!(
+                "out is a {kind}; expected a NumPy array of {}",
+                T::NAME
+            )));
         };
         let header = header(array);
         let problem = if header.float() != Some(T::FLOAT) {
             let has: String = out.getattr("dtype")?.str()?.extract()?;
-            return Err(PyTypeError::new_err(format!("out has dtype {has}; expected {}", T::NAME)));
+            return Err(PyTypeError::new_err(format!(
+                "out has dtype {has}; expected {}",
+                T::NAME
+            )));
         } else if header.shape != shape {
-            format!("out has shape {}; expected {}", shape_text(header.shape), shape_text(shape))
+            format!(
+                "out has shape {}; expected {}",
+                shape_text(header.shape),
+                shape_text(shape)
+            )
         } else if header.flags & NPY_ARRAY_WRITEABLE == 0 {
             "out is read-only; expected a writeable array".into()
         } else if !header.contiguous() || header.flags & NPY_ARRAY_ALIGNED == 0 {
@@ -358,8 +458,15 @@ impl<'py, T: Number> Output<'py, T> {
                 extent.start < other.end && other.start < extent.end
             };
             match inputs.iter().find(|(_, input)| overlaps(input)) {
-                Some((name, _)) => format!("out shares memory with {name}; expected an array of its own"),
-                None => return Ok(Self { array: array.clone(), kind: std::marker::PhantomData }),
+                Some((name, _)) => {
+                    format!("out shares memory with {name}; expected an array of its own")
+                }
+                None => {
+                    return Ok(Self {
+                        array: array.clone(),
+                        kind: std::marker::PhantomData,
+                    });
+                }
             }
         };
         Err(PyValueError::new_err(problem))
@@ -386,11 +493,20 @@ impl<'py, T: Number> Output<'py, T> {
 ///
 /// # Errors
 /// A type that does not hold whole numbers (fractional floats are refused by their first value).
-pub fn integers<'py>(name: &str, argument: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
+pub fn integers<'py>(
+    name: &str,
+    argument: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyUntypedArray>> {
     if let Ok(array) = argument.cast::<PyUntypedArray>() {
         let header = header(array);
-        let int64 = header.number == NPY_TYPES::NPY_LONG as c_int || header.number == NPY_TYPES::NPY_LONGLONG as c_int;
-        if int64 && size_of_number(array) == 8 && !header.swapped && header.contiguous() && header.regular(8) {
+        let int64 = header.number == NPY_TYPES::NPY_LONG as c_int
+            || header.number == NPY_TYPES::NPY_LONGLONG as c_int;
+        if int64
+            && size_of_number(array) == 8
+            && !header.swapped
+            && header.contiguous()
+            && header.regular(8)
+        {
             return Ok(array.clone());
         }
     }
@@ -438,7 +554,11 @@ pub fn is_float_kind(argument: &Bound<'_, PyAny>) -> PyResult<bool> {
         }
     }
     let numpy = argument.py().import("numpy")?;
-    let kind: String = numpy.call_method1("asarray", (argument,))?.getattr("dtype")?.getattr("kind")?.extract()?;
+    let kind: String = numpy
+        .call_method1("asarray", (argument,))?
+        .getattr("dtype")?
+        .getattr("kind")?
+        .extract()?;
     Ok(kind == "f")
 }
 
@@ -446,9 +566,13 @@ pub fn is_float_kind(argument: &Bound<'_, PyAny>) -> PyResult<bool> {
 ///
 /// # Safety
 /// `len` elements at `start` stay valid as long as `owner` lives.
-pub unsafe fn view<'py, T: Number>(owner: Bound<'py, PyAny>, start: *mut T, len: usize) -> Bound<'py, PyAny> {
-    use numpy::npyffi::{self, PY_ARRAY_API};
+pub unsafe fn view<'py, T: Number>(
+    owner: Bound<'py, PyAny>,
+    start: *mut T,
+    len: usize,
+) -> Bound<'py, PyAny> {
     use numpy::PyArrayDescrMethods;
+    use numpy::npyffi::{self, PY_ARRAY_API};
     let py = owner.py();
     let mut dims = [len as npyffi::npy_intp];
     // SAFETY: one axis of `len` contiguous elements; the array takes over a reference to its owner.
@@ -470,6 +594,9 @@ pub unsafe fn view<'py, T: Number>(owner: Bound<'py, PyAny>, start: *mut T, len:
 }
 
 /// A new int64 array.
-pub fn new_integers<'py>(py: Python<'py>, values: impl ExactSizeIterator<Item = i64>) -> Bound<'py, PyAny> {
+pub fn new_integers<'py>(
+    py: Python<'py>,
+    values: impl ExactSizeIterator<Item = i64>,
+) -> Bound<'py, PyAny> {
     PyArray1::from_iter(py, values).into_any()
 }

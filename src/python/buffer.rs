@@ -27,7 +27,9 @@ impl Buffer {
     #[new]
     fn new(dtype: &str, length: usize) -> PyResult<Self> {
         if length > MOST {
-            return Err(PyValueError::new_err(format!("length is {length}; a buffer has at most {MOST} elements")));
+            return Err(PyValueError::new_err(format!(
+                "length is {length}; a buffer has at most {MOST} elements"
+            )));
         }
         // Buffers made one after the other are read side by side: each starts on another line.
         static MADE: AtomicUsize = AtomicUsize::new(0);

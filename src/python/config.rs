@@ -20,7 +20,10 @@ pub fn isa_in_use() -> Isa {
 /// `NNRS_ISA` names an instruction set that is unknown or that this machine lacks.
 fn choose_isa() -> PyResult<()> {
     if let Some(name) = std::env::var_os("NNRS_ISA").filter(|name| !name.is_empty()) {
-        let isa = name.to_string_lossy().parse::<Isa>().map_err(|error| PyImportError::new_err(format!("NNRS_ISA: {error}")))?;
+        let isa = name
+            .to_string_lossy()
+            .parse::<Isa>()
+            .map_err(|error| PyImportError::new_err(format!("NNRS_ISA: {error}")))?;
         let _ = ISA.set(isa);
     }
     Ok(())
@@ -32,9 +35,15 @@ static PRECISION: AtomicU8 = AtomicU8::new(0);
 /// # Errors
 /// A name that is not one of the three.
 pub fn check_precision(mode: &str) -> PyResult<u8> {
-    PRECISIONS.iter().position(|name| *name == mode).map(|at| at as u8).ok_or_else(|| {
-        PyValueError::new_err(format!("precision is {mode:?}; expected \"highest\", \"high\" or \"medium\""))
-    })
+    PRECISIONS
+        .iter()
+        .position(|name| *name == mode)
+        .map(|at| at as u8)
+        .ok_or_else(|| {
+            PyValueError::new_err(format!(
+                "precision is {mode:?}; expected \"highest\", \"high\" or \"medium\""
+            ))
+        })
 }
 
 /// The instruction set in use.
@@ -62,7 +71,10 @@ fn cache_sizes(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 
 fn check_threads(n: usize) -> PyResult<usize> {
     if n == 0 || n > pool::MOST_THREADS {
-        return Err(PyValueError::new_err(format!("n is {n}; expected 1 to {}", pool::MOST_THREADS)));
+        return Err(PyValueError::new_err(format!(
+            "n is {n}; expected 1 to {}",
+            pool::MOST_THREADS
+        )));
     }
     Ok(n)
 }

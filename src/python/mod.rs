@@ -20,7 +20,12 @@ use crate::error::Error;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
-pyo3::create_exception!(_core, FileFormatError, PyValueError, "A model file that is damaged, hostile or of another format.");
+pyo3::create_exception!(
+    _core,
+    FileFormatError,
+    PyValueError,
+    "A model file that is damaged, hostile or of another format."
+);
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {

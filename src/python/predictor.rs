@@ -28,8 +28,12 @@ impl Predictor {
         check_precision(precision)?;
         let isa = isa_in_use();
         let any = match &network.any {
-            AnyNetwork::F32(network) => AnyPredictor::F32(predictor::Predictor::new(network, isa, num_threads)),
-            AnyNetwork::F64(network) => AnyPredictor::F64(predictor::Predictor::new(network, isa, num_threads)),
+            AnyNetwork::F32(network) => {
+                AnyPredictor::F32(predictor::Predictor::new(network, isa, num_threads))
+            }
+            AnyNetwork::F64(network) => {
+                AnyPredictor::F64(predictor::Predictor::new(network, isa, num_threads))
+            }
         };
         Ok(Self { any: Arc::new(any) })
     }
@@ -85,7 +89,8 @@ fn predict<'py, T: Number>(
     let flops = predictor.flops() * rows.rows as f64;
     let slice = out.as_mut_slice();
     // SAFETY: the rows are kept alive by `x`; `out` shares no memory with them.
-    compute(py, flops, || unsafe { predictor.predict(rows.source, rows.rows, slice) });
+    compute(py, flops, || unsafe {
+        predictor.predict(rows.source, rows.rows, slice)
+    });
     Ok(out.into_any())
 }
-

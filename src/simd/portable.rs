@@ -126,6 +126,12 @@ impl Scalar for f64 {
     }
 }
 
+/// A function of its own: some fifty instructions that every kernel would else repeat wherever it multiplies and adds.
+#[inline(never)]
+fn fused<T: Scalar, const L: usize>(a: &[T; L], b: &[T; L], c: &[T; L]) -> [T; L] {
+    from_fn(|i| a[i].fused(b[i], c[i]))
+}
+
 macro_rules! lanes {
     ($t:ident, $lanes:ident, $n:ident, $m:ident) => {
         impl<const N: usize, const M: usize> Add for Lanes<$t, $lanes, N, M> {
@@ -204,7 +210,7 @@ macro_rules! lanes {
             }
             #[inline(always)]
             fn mul_add(self, factor: Self, addend: Self) -> Self {
-                Self(from_fn(|i| self.0[i].fused(factor.0[i], addend.0[i])))
+                Self(fused(&self.0, &factor.0, &addend.0))
             }
             #[inline(always)]
             fn sqrt(self) -> Self {

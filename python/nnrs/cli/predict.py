@@ -70,11 +70,10 @@ def run(args: argparse.Namespace) -> int:
 def _open_model(path: Path) -> tuple[Predictor, Encoding | None]:
     """Return the frozen model, and how its inputs are made from columns: stored, from names, or unknown."""
     model = load(path)
-    _, metadata = _core.load_safetensors(str(path))
-    if METADATA_KEY not in metadata:
-        return model.freeze(), None
-    encoding = Encoding.from_json(metadata[METADATA_KEY])
     predictor = model.freeze()
+    if METADATA_KEY not in model.metadata:
+        return predictor, None
+    encoding = Encoding.from_json(model.metadata[METADATA_KEY])
     if encoding.width != predictor.in_features:
         raise _core.FileFormatError(
             f"{path}: the columns of metadata {METADATA_KEY!r} make {encoding.width} inputs; "

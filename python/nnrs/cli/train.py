@@ -49,14 +49,14 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--hidden",
         type=options.sizes,
-        default=[128, 64],
+        default=[256, 128],
         metavar="W,W",
-        help="hidden widths, or none (default 128,64)",
+        help="hidden widths, or none (default 256,128)",
     )
     parser.add_argument(
         "--activation", choices=_ACTIVATIONS, default="relu", help="default relu", metavar="NAME"
     )
-    parser.add_argument("--dropout", type=options.fraction, default=0.1, metavar="P", help="default 0.1")
+    parser.add_argument("--dropout", type=options.fraction, default=0.2, metavar="P", help="default 0.2")
     parser.add_argument(
         "--optimizer",
         choices=("sgd", "adam", "adamw"),
@@ -155,7 +155,7 @@ def _write_holdout(problem: Problem, out: Path) -> Path:
     return path
 
 
-def _build(problem: Problem, args: argparse.Namespace) -> tuple[Any, Trainer]:
+def _build(problem: Problem, args: argparse.Namespace) -> tuple[nn.Sequential, Trainer]:
     outputs = len(problem.classes) if problem.task == "classification" else 1
     network = nn.MLP(
         [problem.x.shape[1], *args.hidden, outputs],
@@ -165,16 +165,16 @@ def _build(problem: Problem, args: argparse.Namespace) -> tuple[Any, Trainer]:
     )
     model = nn.Sequential(nn.Standardize(), network, seed=args.seed) if problem.standardize else network
     parameters = model.parameters()
-    optimizer = {
-        "sgd": lambda: optim.SGD(parameters, args.lr, momentum=0.9),
-        "adam": lambda: optim.Adam(parameters, args.lr),
-        "adamw": lambda: optim.AdamW(parameters, args.lr),
-    }[args.optimizer]()
+    optimizer: optim.Optimizer
+    if args.optimizer == "sgd":
+        optimizer = optim.SGD(parameters, args.lr, momentum=0.9)
+    else:
+        optimizer = {"adam": optim.Adam, "adamw": optim.AdamW}[args.optimizer](parameters, args.lr)
     loss = nn.CrossEntropyLoss() if problem.task == "classification" else nn.MSELoss()
     return model, Trainer(model, loss, optimizer, seed=args.seed)
 
 
-def _announce(problem: Problem, model: Any, args: argparse.Namespace) -> None:
+def _announce(problem: Problem, model: nn.Sequential, args: argparse.Namespace) -> None:
     sizes = [problem.x.shape[1], *args.hidden, max(1, len(problem.classes))]
     parameters = sum(math.prod(parameter.shape) for parameter in model.parameters())
     classes = ""
@@ -226,8 +226,9 @@ def _target_scale(y: Array) -> tuple[float, float]:
     return float(np.mean(y)), float(np.std(y))
 
 
-def _undo_scaling(model: Any, mean: float, scale: float) -> None:
+def _undo_scaling(model: nn.Sequential, mean: float, scale: float) -> None:
     last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
+    assert last.bias is not None
     last.weight.data = np.asarray(last.weight.data) * scale
     last.bias.data = np.asarray(last.bias.data) * scale + mean
 
@@ -247,7 +248,7 @@ def _report_regression(problem: Problem, history: History, args: argparse.Namesp
         print(f"validation: r2 {row['val_r2']:.4f}, root mean squared error {error:.6g}")
 
 
-def _report_classes(problem: Problem, model: Any, history: History, args: argparse.Namespace) -> None:
+def _report_classes(problem: Problem, model: nn.Sequential, history: History, args: argparse.Namespace) -> None:
     if problem.test is None:
         row = _best_epoch(history, args)
         if "val_accuracy" in row:
@@ -260,14 +261,14 @@ def _report_classes(problem: Problem, model: Any, history: History, args: argpar
     print(report.confusion(counts, [str(name) for name in problem.classes]))
 
 
-def _draw(path: Path, problem: Problem, model: Any, history: History) -> None:
+def _draw(path: Path, problem: Problem, model: nn.Sequential, history: History) -> None:
     """Draw the curves; for pictures also a panel of those taken for another class."""
     from matplotlib.figure import Figure
 
     from nnrs import plot
 
     pictures = problem.image is not None and problem.test is not None
-    figure = Figure(figsize=(13, 6) if pictures else (10, 4), layout="constrained")
+    figure: Any = Figure(figsize=(13, 6) if pictures else (10, 4), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1, 1.2)) if pictures else (figure, None)
     measured = "accuracy" if problem.task == "classification" else "r2"
     axes = left.subplots(2, 1) if pictures else left.subplots(1, 2)

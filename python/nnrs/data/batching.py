@@ -28,6 +28,13 @@ class Batches:
         What the shuffles are drawn from.
     epoch : int
         Passes begun so far.
+
+    Examples
+    --------
+    >>> from nnrs.data import batches
+    >>> parts = batches([[0.0], [1.0], [2.0]], [0, 1, 2], 2, shuffle=False)
+    >>> len(parts), [yb.tolist() for _, yb in parts]
+    (2, [[0, 1], [2]])
     """
 
     def __init__(self, arrays: tuple[Array, ...], batch_size: int, shuffle: bool, seed: int) -> None:

@@ -40,7 +40,7 @@ def count_part(name: str, size: float, rows: int) -> int:
 
     Examples
     --------
-    >>> from nnrs.data import count_part
+    >>> from nnrs.data.split import count_part
     >>> count_part("test_size", 0.25, 10)
     3
     """
@@ -63,17 +63,12 @@ def count_part(name: str, size: float, rows: int) -> int:
 
 
 def split_rows(
-    rows: int,
-    size: int,
-    *,
-    seed: int,
-    stratify: Array | None = None,
-    names: tuple[str, str] = ("train", "test"),
+    rows: int, size: int, *, seed: int, stratify: Array | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Choose `size` of `rows` rows at random.
 
     With `stratify` each class sends its share, rounded by largest remainder; ties go to the class that
-    sorts first.
+    sorts first. A class may be too small to send any.
 
     Parameters
     ----------
@@ -81,39 +76,24 @@ def split_rows(
         0 < size < rows.
     seed : int
     stratify : (rows,) labels, optional
-    names : (str, str)
-        What the two parts are called in errors.
 
     Returns
     -------
     (rows - size,) int64, (size,) int64
         The rows left and the rows chosen, both in random order.
 
-    Raises
-    ------
-    ValueError
-        If a class has one row only, or a part fewer rows than there are classes.
-
     Examples
     --------
     >>> import numpy as np
-    >>> from nnrs.data import split_rows
+    >>> from nnrs.data.split import split_rows
     >>> left, chosen = split_rows(6, 2, seed=0, stratify=np.array([0, 0, 0, 1, 1, 1]))
-    >>> sorted(chosen // 3)
-    [np.int64(0), np.int64(1)]
+    >>> sorted((chosen // 3).tolist())
+    [0, 1]
     """
     if stratify is None:
         order = _core.permutation(seed, "split", 0, rows)
         return order[size:], order[:size]
-    classes, number, counts = np.unique(stratify, return_inverse=True, return_counts=True)
-    if counts.min() < 2:
-        lonely = classes[counts.argmin()]
-        raise ValueError(f"stratify has one row only of the class {lonely!r}; expected at least 2 of each")
-    for name, part in zip(names, (rows - size, size), strict=True):
-        if part < len(classes):
-            raise ValueError(
-                f"the {name} part has {part} rows; expected one or more of each of {len(classes)} classes"
-            )
+    _, number, counts = np.unique(stratify, return_inverse=True, return_counts=True)
     share = counts * (size / rows)
     take = np.floor(share).astype(np.int64)
     take[np.argsort(take - share, kind="stable")[: size - int(take.sum())]] += 1
@@ -125,6 +105,18 @@ def split_rows(
     rank[by_class] = np.arange(rows) - np.repeat(first, counts)
     chosen = rank < take[shuffled]
     return order[~chosen], order[chosen]
+
+
+def _check_classes(labels: Array, size: int) -> None:
+    classes, counts = np.unique(labels, return_counts=True)
+    if counts.min() < 2:
+        lonely = classes[counts.argmin()].item()
+        raise ValueError(f"stratify has one row only of the class {lonely!r}; expected at least 2 of each")
+    for name, part in (("training", len(labels) - size), ("test", size)):
+        if part < len(classes):
+            raise ValueError(
+                f"the {name} part has {part} rows; expected one or more of each of {len(classes)} classes"
+            )
 
 
 def _take(array: Any, rows: NDArray[np.int64]) -> Any:
@@ -177,6 +169,7 @@ def train_test_split(
             labels = labels[:, 0]
         if labels.shape != (rows,):
             raise ValueError(f"stratify has shape {labels.shape}; expected ({rows},), one label a row")
+        _check_classes(labels, size)
     train, test = split_rows(rows, size, seed=resolve_seed(seed), stratify=labels)
     parts = []
     for array in arrays:

@@ -26,13 +26,13 @@ class Compiled(Module):
 
     It does so at the first call, and again when something changed that the core compiles in: the modules, the
     place of the parameters, `requires_grad`, a scaler's statistics. The values of parameters are not among
-    these: they are read where they lie, at every call.
+    these: they are read where they lie, at every call. `_version` counts the changes, so that others who
+    compiled over the model (a training session) can tell by one comparison.
     """
 
     _TRANSIENT = (*Module._TRANSIENT, "_program")
     _program: Program | None = None
     _clock: Clock | None = None
-    _dtype: str | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -67,9 +67,14 @@ class Compiled(Module):
             program = self._compile()
         if not isinstance(x, ndarray):
             x = np.asarray(x)
-        if self.training:
-            return program.forward(x)
-        return program.evaluate(x)
+        try:
+            if self.training:
+                return program.forward(x)
+            return program.evaluate(x)
+        except ValueError:
+            if x.ndim > 2 and program.run is not None and not program.run.flattens:
+                raise program.run.too_many_axes(x) from None
+            raise
 
     __call__ = forward
 
@@ -103,11 +108,8 @@ class Compiled(Module):
 
     @property
     def dtype(self) -> str | None:
-        """Dtype of the model, "float32" or "float64"; None follows the input."""
-        if self._dtype is not None:
-            return self._dtype
-        first = next(self.parameters(), None)
-        return None if first is None else str(first.dtype)
+        """What the model computes in, "float32" or "float64"; None follows the input: no parameters."""
+        return self._outermost()._own_dtype()
 
     @property
     def in_features(self) -> int | None:
@@ -171,6 +173,10 @@ class Compiled(Module):
     def _restored(self) -> None:
         self._join()
 
+    def _own_dtype(self) -> str | None:
+        first = next(self.parameters(), None)
+        return None if first is None else str(first.dtype)
+
     def _outermost(self) -> Compiled:
         """Return the whole that this is compiled into."""
         top: Compiled = self
@@ -180,12 +186,11 @@ class Compiled(Module):
 
     def _join(self) -> Flat:
         # Parameters of a whole model stay together, also where a part of it is called alone.
-        top = self._outermost()
-        own = list(self.parameters())
+        own, dtype = list(self.parameters()), self.dtype
         first = own[0]._flat if own else None
-        if first is not None and first.dtype == self.dtype and all(p._flat is first for p in own):
+        if first is not None and first.dtype == dtype and all(p._flat is first for p in own):
             return first
-        return join(list(top.parameters()), top.dtype)
+        return join(list(self._outermost().parameters()), dtype)
 
     def _features(self, x: Any) -> Array:
         """Return inputs as the network takes them: (batch, in_features) or (in_features,)."""

@@ -261,7 +261,8 @@ class CrossEntropyLoss(_ClassLoss):
         if model._ending() == "softmax":
             raise ValueError(
                 "the model ends in Softmax, and CrossEntropyLoss applies it once more: leave the Softmax "
-                "layer out (predict_proba gives probabilities all the same), or end in LogSoftmax and take NLLLoss"
+                "layer out (predict_proba gives probabilities all the same), or end in LogSoftmax and take "
+                "NLLLoss"
             )
 
     def _make(self, class_weight: ArrayLike | None) -> _core.Loss:

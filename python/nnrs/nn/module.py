@@ -283,6 +283,10 @@ class Module(Registry):
             self._metadata = {}
         return self._metadata
 
+    @metadata.setter
+    def metadata(self, value: Mapping[str, str]) -> None:
+        self._metadata = dict(value)
+
     def fit_scalers(self, x: Any, rows: NDArray[np.int64] | None = None) -> None:
         """Let the model's scalers learn from training data.
 
@@ -297,10 +301,11 @@ class Module(Registry):
         ValueError
             If there are no rows, or a value is not finite.
         """
+        from nnrs.nn.scale import Scaler
+
         for module in self.modules():
-            learn = getattr(module, "learn", None)
-            if learn is not None:
-                learn(tasks.take_columns(x, self.feature_names_), rows)
+            if isinstance(module, Scaler):
+                module.learn(tasks.take_columns(x, self.feature_names_), rows)
 
     def predict(self, x: Any, batch_size: int | None = None, threshold: float = 0.5) -> Any:
         """Return labels, or values for regression, in evaluation mode.
@@ -430,7 +435,8 @@ class Module(Registry):
         return summarize(self)
 
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
+        # Asked of the class: a user's module may well keep something of its own in self.config.
+        arguments = ", ".join(f"{name}={value!r}" for name, value in type(self).config(self).items())
         lines = [f"{name}: {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
         inside = "".join(f"\n  {line}" for line in lines) + "\n" if lines else ""
         return f"{type(self).__name__}({arguments}{inside})"

@@ -94,7 +94,8 @@ class Parameter:
 
     def __init__(self, data: ArrayLike, requires_grad: bool = True) -> None:
         array = real_array("data", data)
-        dtype = array.dtype if array.dtype in (np.float32, np.float64) else np.dtype(np.float64)
+        native = array.dtype.newbyteorder("=")
+        dtype = native if native in (np.float32, np.float64) else np.dtype(np.float64)
         self._data: Array = np.array(array, dtype=dtype, order="C", copy=True)
         self._grad: Array | None = None
         self._flat: Flat | None = None

@@ -123,11 +123,15 @@ class Run:
         if x.ndim <= 2:
             return x
         if not self.flattens:
-            raise ValueError(
-                f"x has shape {x.shape}; expected (batch, {self.in_features or 'features'}): "
-                "put nn.Flatten() first for inputs of more than 2 axes"
-            )
+            raise self.too_many_axes(x)
         return x.reshape(len(x), math.prod(x.shape[1:]))
+
+    def too_many_axes(self, x: Array) -> ValueError:
+        """Return the error of inputs of more than 2 axes where nothing flattens them."""
+        return ValueError(
+            f"x has shape {x.shape}; expected (batch, {self.in_features or 'features'}): "
+            "put nn.Flatten() first for inputs of more than 2 axes"
+        )
 
     def _network_of(self, rows: Array) -> _core.Network:
         dtype = self.dtype or ("float32" if rows.dtype == np.float32 else "float64")

@@ -146,6 +146,11 @@ class Registry:
         for _, array in self.named_buffers():
             yield array
 
+    def __copy__(self) -> Self:
+        raise TypeError(
+            f"a {type(self).__name__} has no shallow copy: a module has one place; copy.deepcopy it"
+        )
+
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in self._TRANSIENT}
 

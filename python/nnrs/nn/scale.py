@@ -161,7 +161,7 @@ class Standardize(Scaler):
     def _statistics(self, x: Array, rows: NDArray[np.int64] | None) -> tuple[Float64, Float64]:
         count = len(x) if rows is None else len(rows)
         low, high = _extremes(x, rows)
-        # Sums of what is left over a first guess, so that a large mean costs no digits.
+        # Sums of what is left over a first guess: a large mean costs no digits, constants have scale 0.
         guess = low + (high - low) / 2
         total = np.zeros(len(low))
         for chunk in _chunks(x, rows):
@@ -170,10 +170,8 @@ class Standardize(Scaler):
         squares = np.zeros(len(low))
         for chunk in _chunks(x, rows):
             squares += np.square(chunk - mean).sum(axis=0)
-        constant = low == high
-        mean = np.where(constant, low, mean)
         scale = np.sqrt(squares / count)
-        return mean, np.where(constant | (scale == 0), 1.0, scale)
+        return mean, np.where(scale == 0, 1.0, scale)
 
 
 class MinMaxScale(Scaler):

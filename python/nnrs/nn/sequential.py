@@ -62,6 +62,8 @@ class Sequential(Compiled):
     (5,)
     """
 
+    _dtype: str | None = None
+
     def __init__(
         self, *modules: Module, seed: int | None = None, dtype: str | None = None, task: str | None = None
     ) -> None:
@@ -77,15 +79,6 @@ class Sequential(Compiled):
             for number, layer in enumerate(layers):
                 layer._draw(clock.seed, number, self.dtype or "float32")
         self._join()
-
-    @property
-    def dtype(self) -> str | None:
-        """Dtype of the model, "float32" or "float64"; None follows the input: there are no parameters."""
-        if self._dtype is not None:
-            return self._dtype
-        layer = next((module for module in self.modules() if isinstance(module, Linear)), None)
-        first = next(self.parameters(), None) if layer is None else layer.weight
-        return None if first is None else str(first.dtype)
 
     def append(self, module: Module) -> Sequential:
         """Add a module at the end, and return the model."""
@@ -130,6 +123,13 @@ class Sequential(Compiled):
         if len(kinds) > 1 and self._dtype is None:
             raise ValueError(f"Linear layers have dtypes {' and '.join(sorted(kinds))}; choose one by dtype=")
         check_order([leaf for number, module in enumerate(modules) for leaf in _open(str(number), module)])
+
+    def _own_dtype(self) -> str | None:
+        if self._dtype is not None:
+            return self._dtype
+        layer = next((module for module in self.modules() if isinstance(module, Linear)), None)
+        first = next(self.parameters(), None) if layer is None else layer.weight
+        return None if first is None else str(first.dtype)
 
     def _leaves(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         for name, module in self.named_children():

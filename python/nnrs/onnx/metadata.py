@@ -22,9 +22,11 @@ _LABEL_TYPES = (
     "float64",
 )
 
+_KEYS = ("nnrs_task", "nnrs_classes", "nnrs_feature_names", "nnrs_scaler")
+
 
 def write_metadata(model: nn.Module) -> dict[str, str]:
-    """Return task, classes, feature names and the kind of scaler as JSON strings, by their keys.
+    """Return task, classes, feature names and the kind of scaler as JSON strings, with `model.metadata`.
 
     The graph holds a scaler's shift and factor alone, the same for every kind.
 
@@ -62,17 +64,17 @@ def write_metadata(model: nn.Module) -> dict[str, str]:
     scaler = next((part for part in model.modules() if isinstance(part, Scaler)), None)
     if scaler is not None:
         found["nnrs_scaler"] = type(scaler).__name__
-    return {key: json.dumps(value) for key, value in found.items()}
+    return {**model.metadata, **{key: json.dumps(value) for key, value in found.items()}}
 
 
 def read_metadata(model: nn.Module, metadata: Mapping[str, str], path: str) -> None:
-    """Set task, classes and feature names of `model` from what `write_metadata` wrote.
+    """Set task, classes, feature names and `metadata` of `model` from what `write_metadata` wrote.
 
     Parameters
     ----------
     model : nn.Module
     metadata : mapping of str to str
-        Other keys are left alone; missing ones leave the attribute as it is.
+        Keys that are none of nnrs's own become `model.metadata`.
     path : str
         Of the file, for errors.
 
@@ -111,5 +113,6 @@ def read_metadata(model: nn.Module, metadata: Mapping[str, str], path: str) -> N
             if not isinstance(names, list) or inputs not in (None, len(names)):
                 raise ValueError(f"nnrs_feature_names is no list of {inputs} names")
             model.feature_names_ = names
+        model.metadata.update({key: text for key, text in metadata.items() if key not in _KEYS})
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise FileFormatError(f"{path}: its metadata is malformed ({error!r:.300})") from error

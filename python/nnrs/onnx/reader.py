@@ -140,6 +140,8 @@ class _Reader:
             )
         if ndim is not None and value.ndim != ndim:
             raise ValueError(f"{node.label}: {name!r} has shape {value.shape}; expected {ndim} axes")
+        if not np.isfinite(value).all():
+            raise FileFormatError(f"{node.label}: {name!r} holds values that are not finite")
         self.bytes += value.nbytes
         if self.bytes > _LARGEST_GROWTH * self.graph.size:
             raise FileFormatError(
@@ -303,8 +305,8 @@ def _scaler(reader: _Reader, node: Node, at: str) -> Found | None:
     shift, factor = reader.row(node, node.inputs[1], width), reader.row(after, by, width)
     if reader.width not in (None, width):
         raise FileFormatError(f"{node.label}: it scales {width} features; expected {reader.width}")
-    if not np.all(np.isfinite(shift)) or not np.all(np.isfinite(factor)) or not np.all(factor > 0):
-        raise FileFormatError(f"{node.label}: its statistics are not finite, or its scale not positive")
+    if not np.all(factor > 0):
+        raise FileFormatError(f"{after.label}: {by!r} holds a scale that is not positive")
     scale = factor.astype(np.float64)
     if after.op == "Mul":
         with np.errstate(over="ignore"):
@@ -314,7 +316,7 @@ def _scaler(reader: _Reader, node: Node, at: str) -> Found | None:
     reader.width = width
     is_range = reader.graph.metadata.get("nnrs_scaler") == '"MinMaxScale"'
     layer = nn.MinMaxScale() if is_range else nn.Standardize()
-    layer.load_state_dict({"min" if is_range else "mean": shift, "scale": scale})
+    layer.load_state_dict({"mean": shift, "scale": scale})
     return layer, reader.take(node, after)
 
 

@@ -49,7 +49,7 @@ def export(
     ------
     ValueError
         If a layer has no operator in ONNX (a module of one's own), a scaler has not learned, `input_shape`
-        does not fit, or the file would pass protobuf's 2 GiB. Nothing is written then.
+        does not fit, a value is not finite, or the file would pass protobuf's 2 GiB. Nothing is written then.
     TypeError
         If `model` is no module.
     ImportError
@@ -58,8 +58,8 @@ def export(
     Notes
     -----
     Weights keep their bits. ONNX stores the slope of LeakyRelu and the alpha of Elu and Selu as float32, also
-    in a float64 model. Task, classes and feature names travel in the file's `metadata_props`, for
-    `nnrs.onnx.load`.
+    in a float64 model. Task, classes, feature names and `model.metadata` travel in the file's
+    `metadata_props`, for `nnrs.onnx.load`.
 
     Examples
     --------
@@ -106,6 +106,8 @@ class _Writer:
     def constant(self, name: str, value: Any) -> str:
         """Add a constant of the model's dtype under its name in the state dict; that name."""
         name = f"{self.path}.{name}"
+        if not np.isfinite(value).all():
+            raise ValueError(f"{name} holds values that are not finite; a file of them could not be loaded")
         self.constants.append(self.onnx.numpy_helper.from_array(np.array(value, dtype=self.dtype), name))
         return name
 

@@ -90,6 +90,13 @@ def read_groups(params: Params, known: set[str]) -> list[dict[str, Any]]:
     ------
     TypeError, ValueError
         If it is empty, or holds anything but parameters, or a group has a key that is not `known`.
+
+    Examples
+    --------
+    >>> from nnrs import nn
+    >>> from nnrs.optim.group import read_groups
+    >>> len(read_groups([nn.Parameter([1.0]), nn.Parameter([2.0])], {"params"})[0]["params"])
+    2
     """
     if isinstance(params, Parameter | Mapping) or not isinstance(params, Iterable):
         got = type(params).__name__

@@ -25,6 +25,12 @@ class Optimizer(ABC):
         Each with `params` and the settings of the optimiser; write to change them.
     defaults : dict
         Settings of a group that gives none of its own.
+
+    Examples
+    --------
+    >>> from nnrs import nn, optim
+    >>> isinstance(optim.Adam([nn.Parameter([1.0])]), optim.Optimizer)
+    True
     """
 
     _kind: ClassVar[str]
@@ -185,7 +191,7 @@ class Optimizer(ABC):
             dict.update(self.param_groups[number], values)
         core.step_count = step
         core.set_powers(powers)
-        for name in set(core.state_names()) | set(slots):
+        for name in core.state_names():
             _fill(core.state(name), self._params, slots.get(name))
 
     def _checked_slots(self, state: Mapping[int, Mapping[str, Any]]) -> dict[str, list[NDArray[Any]]]:

@@ -28,22 +28,20 @@ class Step(torch.nn.Module):  # type: ignore[misc, unused-ignore]
 
 
 class _Scaler(torch.nn.Module):  # type: ignore[misc, unused-ignore]
-    """(x - shift) / scale, by column, with float64 statistics that do not train.
+    """(x - mean) / scale, by column, with float64 statistics that do not train.
 
     As in nnrs, they are rounded to x's dtype, the scale as a factor.
     """
 
-    shift: str
-
-    def __init__(self, shift: Any, scale: Any) -> None:
+    def __init__(self, mean: Any, scale: Any) -> None:
         super().__init__()
-        self.register_buffer(self.shift, shift)
+        self.register_buffer("mean", mean)
         self.register_buffer("scale", scale)
 
     def forward(self, x: Any) -> Any:
         """Compute the outputs, of x's shape."""
         factor = (1.0 / self.scale).to(x.dtype).clamp(max=torch.finfo(x.dtype).max)
-        return (x - getattr(self, self.shift).to(x.dtype)) * factor
+        return (x - self.mean.to(x.dtype)) * factor
 
 
 class Standardize(_Scaler):
@@ -61,15 +59,13 @@ class Standardize(_Scaler):
     tensor([[2., 2., 2.]])
     """
 
-    shift = "mean"
-
 
 class MinMaxScale(_Scaler):
-    """(x - min) / scale.
+    """(x - mean) / scale, where mean holds the least values and scale the ranges.
 
     Parameters
     ----------
-    min, scale : (features,) float64 tensor
+    mean, scale : (features,) float64 tensor
         Kept as buffers of these names.
 
     Examples
@@ -78,5 +74,3 @@ class MinMaxScale(_Scaler):
     >>> MinMaxScale(one, 4 * one)(torch.full((1, 3), 5.0))
     tensor([[1., 1., 1.]])
     """
-
-    shift = "min"

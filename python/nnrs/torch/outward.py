@@ -88,5 +88,5 @@ _BUILD: dict[type[nn.Module], Callable[[Any], Any]] = {
     nn.Dropout: lambda layer: torch.nn.Dropout(layer.p),
     nn.Flatten: lambda _: torch.nn.Flatten(),
     nn.Standardize: lambda layer: layers.Standardize(_tensor(layer.mean), _tensor(layer.scale)),
-    nn.MinMaxScale: lambda layer: layers.MinMaxScale(_tensor(layer.min), _tensor(layer.scale)),
+    nn.MinMaxScale: lambda layer: layers.MinMaxScale(_tensor(layer.mean), _tensor(layer.scale)),
 }

@@ -1,0 +1,156 @@
+//! Losses that are a mean of independent losses of the outputs.
+
+use super::prepared::View;
+use crate::gemm::PANEL;
+use crate::lanes::{Feature, PanelSum, load, store};
+use crate::math::Math;
+use crate::simd::{Element, Simd, Vector};
+
+/// The loss of one output and its derivative.
+pub(super) trait Rule<T: Element>: Copy {
+    /// Loss and derivative of output `j` that is z where t is expected.
+    fn at<V: Vector<Element = T>>(self, simd: V::Simd, j: usize, z: V, t: V) -> (V, V);
+}
+
+/// The mean over outputs of a rule.
+#[inline(always)]
+pub(super) fn mean<S: Simd, T: Element, R: Rule<T>>(
+    simd: S,
+    rule: R,
+    t: &[Feature<T>],
+    view: &mut View<'_, T>,
+) {
+    let outputs = view.z.len();
+    let count = T::Vector::<S>::splat(simd, T::from_f64(outputs as f64));
+    for at in (0..PANEL).step_by(T::Vector::<S>::LANES) {
+        let mut sum = PanelSum::new(simd);
+        match &mut view.dz {
+            Some(dz) => {
+                let factor = load::<T::Vector<S>>(simd, view.factors, at) / count;
+                for (j, ((z, t), dz)) in view.z.iter().zip(t).zip(&mut **dz).enumerate() {
+                    let (loss, slope) = rule.at(simd, j, load(simd, z, at), load(simd, t, at));
+                    sum.add(j, loss);
+                    store(slope * factor, dz, at);
+                }
+            }
+            None => {
+                for (j, (z, t)) in view.z.iter().zip(t).enumerate() {
+                    let (loss, _) =
+                        rule.at::<T::Vector<S>>(simd, j, load(simd, z, at), load(simd, t, at));
+                    sum.add(j, loss);
+                }
+            }
+        }
+        store(sum.total(outputs) / count, view.losses, at);
+    }
+}
+
+#[inline(always)]
+fn splat<V: Vector>(simd: V::Simd, value: f64) -> V {
+    V::splat(simd, V::Element::from_f64(value))
+}
+
+/// (z − t)².
+#[derive(Clone, Copy)]
+pub(super) struct Mse;
+
+impl<T: Element> Rule<T> for Mse {
+    #[inline(always)]
+    fn at<V: Vector<Element = T>>(self, _: V::Simd, _: usize, z: V, t: V) -> (V, V) {
+        let d = z - t;
+        (d * d, d + d)
+    }
+}
+
+/// |z − t|; the derivative at 0 is 0.
+#[derive(Clone, Copy)]
+pub(super) struct L1;
+
+impl<T: Element> Rule<T> for L1 {
+    #[inline(always)]
+    fn at<V: Vector<Element = T>>(self, simd: V::Simd, _: usize, z: V, t: V) -> (V, V) {
+        let d = z - t;
+        let sign = d.bit_and(splat(simd, -0.0)).bit_or(V::splat(simd, T::ONE));
+        let zero = V::zero(simd);
+        (d.abs(), V::select(d.lt(zero) | zero.lt(d), sign, d))
+    }
+}
+
+/// With c = d clipped to ±δ, the loss is c·(d − c/2) and the derivative c.
+#[derive(Clone, Copy)]
+pub(super) struct Huber<T>(pub T);
+
+impl<T: Element> Rule<T> for Huber<T> {
+    #[inline(always)]
+    fn at<V: Vector<Element = T>>(self, simd: V::Simd, _: usize, z: V, t: V) -> (V, V) {
+        let delta = V::splat(simd, self.0);
+        let d = z - t;
+        let clipped = (-delta).greater(delta.lesser(d));
+        (clipped * (d - splat::<V>(simd, 0.5) * clipped), clipped)
+    }
+}
+
+/// −t·log z − (1 − t)·log(1 − z), logarithms no less than −100; the derivative's divisor no less than 10⁻¹²: torch's
+/// bounds.
+#[derive(Clone, Copy)]
+pub(super) struct Bce;
+
+impl<T: Element> Rule<T> for Bce {
+    #[inline(always)]
+    fn at<V: Vector<Element = T>>(self, simd: V::Simd, _: usize, z: V, t: V) -> (V, V) {
+        let one = V::splat(simd, T::ONE);
+        let least = splat::<V>(simd, -100.0);
+        let yes = least.greater(z.log(simd));
+        let no = least.greater((-z).log1p(simd));
+        let variance = splat::<V>(simd, 1e-12).greater((one - z) * z);
+        (-(t.mul_add(yes, (one - t) * no)), (z - t) / variance)
+    }
+}
+
+/// e = exp(−|z|), log(1 + e), and w = e / (1 + e): the smaller of σ(z) and 1 − σ(z).
+#[inline(always)]
+fn logistic<V: Vector>(simd: V::Simd, z: V) -> (V, V) {
+    let one = V::splat(simd, V::Element::ONE);
+    let e = (-z.abs()).exp_nonpositive(simd);
+    (e.log1p(simd), e / (one + e))
+}
+
+/// max(z, 0) − z·t + log(1 + e), the derivative σ(z) − t.
+#[derive(Clone, Copy)]
+pub(super) struct WithLogits;
+
+impl<T: Element> Rule<T> for WithLogits {
+    #[inline(always)]
+    fn at<V: Vector<Element = T>>(self, simd: V::Simd, _: usize, z: V, t: V) -> (V, V) {
+        let (zero, one) = (V::zero(simd), V::splat(simd, T::ONE));
+        let (softplus, w) = logistic(simd, z);
+        let loss = (-z).mul_add(t, zero.greater(z)) + softplus;
+        // Where t is 1, σ − 1 would lose the digits of a small 1 − σ.
+        let slope = V::select(z.lt(zero), w - t, (one - t) - w);
+        (loss, slope)
+    }
+}
+
+/// (1 − t)·z + (1 + (p − 1)·t)·(log(1 + e) + max(−z, 0)), the derivative (1 − t)·σ(z) − p·t·(1 − σ(z)).
+#[derive(Clone, Copy)]
+pub(super) struct WeightedWithLogits<'a, T>(pub &'a [T]);
+
+impl<T: Element> Rule<T> for WeightedWithLogits<'_, T> {
+    #[inline(always)]
+    fn at<V: Vector<Element = T>>(self, simd: V::Simd, j: usize, z: V, t: V) -> (V, V) {
+        let (zero, one) = (V::zero(simd), V::splat(simd, T::ONE));
+        let p = V::splat(simd, self.0[j]);
+        let (softplus, w) = logistic(simd, z);
+        let (yes, no) = (p * t, one - t);
+        // −log σ(z) and −log(1 − σ(z)).
+        let missed = softplus + zero.greater(-z);
+        let alarm = softplus + zero.greater(z);
+        let negative = z.lt(zero);
+        let sigmoid = V::select(negative, w, one - w);
+        let rest = V::select(negative, one - w, w);
+        (
+            yes.mul_add(missed, no * alarm),
+            no.mul_add(sigmoid, -(yes * rest)),
+        )
+    }
+}

@@ -1,0 +1,161 @@
+//! An optimiser with its state, over the flat buffers of a model.
+
+#![allow(unsafe_code)]
+
+use super::{Clip, Group, Kind, Optimizer, Segment};
+use crate::buffer::Flat;
+use crate::error::{Error, Result};
+use crate::pool::{self, Shared};
+use crate::simd::{Element, Isa, Kernel, Simd};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Rules, progress and slots of an optimisation of the parameters in one flat buffer.
+pub struct State<T> {
+    pub rules: Optimizer<T>,
+    parameters: Arc<Flat<T>>,
+    gradients: Arc<Flat<T>>,
+    /// As long as the parameters where the rules use them, else empty.
+    slots: [Arc<Flat<T>>; 3],
+}
+
+/// Floating-point operations that the update of a parameter is reckoned to cost.
+const UPDATE_FLOPS: f64 = 30.0;
+
+impl<T: Element> State<T> {
+    /// # Errors
+    /// Settings out of range, segments outside the buffers.
+    pub fn new(
+        kind: Kind,
+        parameters: Arc<Flat<T>>,
+        gradients: Arc<Flat<T>>,
+        segments: &[Segment],
+        groups: &[Group],
+    ) -> Result<Self> {
+        if parameters.len() != gradients.len() {
+            return Err(Error::Value(format!(
+                "the gradient buffer has {} elements, the parameter buffer {}",
+                gradients.len(),
+                parameters.len()
+            )));
+        }
+        let rules = Optimizer::new(kind, parameters.len(), segments, groups)?;
+        let slots = std::array::from_fn(|_| Arc::new(Flat::zeros(0, 0)));
+        let mut state = Self {
+            rules,
+            parameters,
+            gradients,
+            slots,
+        };
+        state.make_slots();
+        Ok(state)
+    }
+
+    /// Makes the slots that the rules use and that are not there yet.
+    fn make_slots(&mut self) {
+        let used = self.rules.slot_names().len();
+        for (number, slot) in self.slots.iter_mut().enumerate().take(used) {
+            if slot.is_empty() {
+                // Read beside the parameters at equal offsets: each begins on another line.
+                *slot = Arc::new(Flat::zeros(self.parameters.len(), 5 + 3 * number));
+            }
+        }
+    }
+
+    /// # Errors
+    /// Settings out of range, or no such group.
+    pub fn set_group(&mut self, index: usize, group: Group) -> Result<()> {
+        self.rules.set_group(index, group)?;
+        self.make_slots();
+        Ok(())
+    }
+
+    /// A slot by torch's name.
+    pub fn slot(&self, name: &str) -> Option<&Arc<Flat<T>>> {
+        let at = self
+            .rules
+            .slot_names()
+            .iter()
+            .position(|slot| *slot == name)?;
+        Some(&self.slots[at])
+    }
+
+    /// Elements in the buffers.
+    pub fn len(&self) -> usize {
+        self.parameters.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.parameters.is_empty()
+    }
+
+    /// Whether this optimises the parameters of a network over these buffers.
+    pub fn is_over(&self, parameters: &Arc<Flat<T>>, gradients: &Arc<Flat<T>>) -> bool {
+        Arc::ptr_eq(&self.parameters, parameters) && Arc::ptr_eq(&self.gradients, gradients)
+    }
+
+    /// Updates the parameters in a range of the buffers, by the rules of the step begun last.
+    ///
+    /// # Safety
+    /// No other thread touches this range of the parameters, the gradient or the slots.
+    #[inline(always)]
+    pub unsafe fn update<S: Simd>(&self, simd: S, clip: Clip<T>, range: Range<usize>) {
+        let part = |flat: &Flat<T>| {
+            // SAFETY: valid for its length.
+            let shared = unsafe { Shared::from_raw(flat.as_mut_pointer(), flat.len()) };
+            let range = if flat.is_empty() { 0..0 } else { range.clone() };
+            // SAFETY: the caller's.
+            unsafe { shared.write(range) }
+        };
+        let [first, second, third] = &self.slots;
+        let slots = [part(first), part(second), part(third)];
+        self.rules.update(
+            simd,
+            clip,
+            range.start,
+            part(&self.parameters),
+            part(&self.gradients),
+            slots,
+        );
+    }
+
+    /// Σ g² of a chunk of [`Optimizer::norm_chunks`].
+    ///
+    /// # Safety
+    /// No other thread writes this chunk of the gradient.
+    #[inline(always)]
+    pub unsafe fn squared_norm<S: Simd>(&self, simd: S, chunk: usize) -> f64 {
+        // SAFETY: valid for its length; the caller's for the rest.
+        let gradient = unsafe {
+            Shared::from_raw(self.gradients.as_mut_pointer(), self.gradients.len())
+                .read(self.rules.norm_chunks()[chunk].clone())
+        };
+        super::squared_norm_of_chunk(simd, gradient)
+    }
+
+    /// One step from the gradient as it lies in its buffer.
+    pub fn step(&mut self, isa: Isa) {
+        self.rules.begin_step(None);
+        let state = &*self;
+        let len = state.parameters.len();
+        pool::run(len as f64 * UPDATE_FLOPS, &|member| {
+            let lines = member.share(len.div_ceil(super::ALIGNMENT));
+            let range = lines.start * super::ALIGNMENT..len.min(lines.end * super::ALIGNMENT);
+            isa.run(Step { state, range });
+        });
+    }
+}
+
+struct Step<'a, T> {
+    state: &'a State<T>,
+    range: Range<usize>,
+}
+
+impl<T: Element> Kernel for Step<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        // SAFETY: the shares of the members are disjoint, and the optimiser is borrowed mutably by the step.
+        unsafe { self.state.update(simd, Clip::none(), self.range) }
+    }
+}

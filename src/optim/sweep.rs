@@ -1,0 +1,131 @@
+//! One rule over flat slices.
+
+use super::{Optimizer, Slots};
+use crate::simd::{Element, Kernel, Simd, Vector};
+
+/// What happens to a gradient before it is used: multiplied by `scale`, then held within ±`limit`.
+#[derive(Clone, Copy, Debug)]
+pub struct Clip<T> {
+    pub scale: T,
+    pub limit: T,
+}
+
+impl<T: Element> Clip<T> {
+    /// Leaves every gradient as it is.
+    pub fn none() -> Self {
+        Self::new(1.0, None)
+    }
+
+    /// `scale` from [`super::clip_scale`], or 1; `limit` of clipping by value.
+    pub fn new(scale: f64, limit: Option<f64>) -> Self {
+        Self {
+            scale: T::from_f64(scale),
+            limit: T::from_f64(limit.unwrap_or(f64::INFINITY)),
+        }
+    }
+}
+
+/// A [`Clip`] in registers. NaN stays NaN.
+#[derive(Clone, Copy)]
+pub struct ClipVectors<V> {
+    scale: V,
+    limit: V,
+}
+
+impl<V: Vector> ClipVectors<V> {
+    #[inline(always)]
+    pub fn new(simd: V::Simd, clip: Clip<V::Element>) -> Self {
+        Self {
+            scale: V::splat(simd, clip.scale),
+            limit: V::splat(simd, clip.limit),
+        }
+    }
+
+    #[inline(always)]
+    pub fn apply(self, gradient: V) -> V {
+        (-self.limit).greater(self.limit.lesser(gradient * self.scale))
+    }
+}
+
+/// How one vector of parameters and of `K` slots changes; `gradient` is clipped already.
+pub trait VectorRule<V, const K: usize>: Copy {
+    fn update(self, weight: V, gradient: V, slots: [V; K]) -> (V, [V; K]);
+}
+
+/// Applies a rule to slices of equal length.
+///
+/// # Panics
+/// If their lengths differ.
+#[inline(always)]
+pub fn sweep<S: Simd, T: Element, R: VectorRule<T::Vector<S>, K>, const K: usize>(
+    simd: S,
+    rule: R,
+    clip: Clip<T>,
+    weights: &mut [T],
+    gradient: &[T],
+    slots: [&mut [T]; K],
+) {
+    let clip = ClipVectors::new(simd, clip);
+    let lanes = T::Vector::<S>::LANES;
+    let length = weights.len();
+    assert!(gradient.len() == length && slots.iter().all(|slot| slot.len() == length));
+    let mut at = 0;
+    while length - at >= 4 * lanes {
+        for _ in 0..4 {
+            let weight = T::Vector::<S>::load_slice(simd, &weights[at..]);
+            let gradient = clip.apply(T::Vector::<S>::load_slice(simd, &gradient[at..]));
+            let mut state = [weight; K];
+            for k in 0..K {
+                state[k] = T::Vector::<S>::load_slice(simd, &slots[k][at..]);
+            }
+            let (weight, state) = rule.update(weight, gradient, state);
+            weight.store_slice(&mut weights[at..]);
+            for k in 0..K {
+                state[k].store_slice(&mut slots[k][at..]);
+            }
+            at += lanes;
+        }
+    }
+    while at < length {
+        let part = at..length.min(at + lanes);
+        let weight = T::Vector::<S>::load_tail(simd, &weights[part.clone()]);
+        let gradient = clip.apply(T::Vector::<S>::load_tail(simd, &gradient[part.clone()]));
+        let mut state = [weight; K];
+        for k in 0..K {
+            state[k] = T::Vector::<S>::load_tail(simd, &slots[k][part.clone()]);
+        }
+        let (weight, state) = rule.update(weight, gradient, state);
+        weight.store_tail(&mut weights[part.clone()]);
+        for k in 0..K {
+            state[k].store_tail(&mut slots[k][part.clone()]);
+        }
+        at = part.end;
+    }
+}
+
+/// [`Optimizer::update`] as a kernel.
+pub struct Update<'a, T> {
+    pub optimizer: &'a Optimizer<T>,
+    pub clip: Clip<T>,
+    pub first: usize,
+    pub weights: &'a mut [T],
+    pub gradient: &'a [T],
+    pub slots: Slots<'a, T>,
+}
+
+impl<T: Element> Kernel for Update<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self {
+            optimizer,
+            clip,
+            first,
+            weights,
+            gradient,
+            slots,
+        } = self;
+        optimizer.update(simd, clip, first, weights, gradient, slots);
+    }
+}
