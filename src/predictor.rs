@@ -169,15 +169,40 @@ impl<T: Element> Kernel for Predict<'_, T> {
         let p = self.predictor;
         let block = BLOCK_ROWS.min(self.rows.len());
         with_scratch(2 * block * p.row, |scratch| {
-            let (ping, pong) = scratch.split_at_mut(block * p.row);
-            let mut done = self.rows.start;
-            while done < self.rows.end {
-                let here = done..self.rows.end.min(done + block);
-                done = here.end;
-                // SAFETY: these rows of the result are this member's alone; the input is nobody's to write.
-                unsafe { block_of_rows(simd, p, &self.x, self.out, here, ping, pong) }
-            }
+            simd.call(Blocks {
+                predict: self,
+                block,
+                scratch,
+            })
         });
+    }
+}
+
+/// [`Predict`] with scratch memory for two intermediate results of `block` rows.
+struct Blocks<'a, T> {
+    predict: Predict<'a, T>,
+    block: usize,
+    scratch: &'a mut [T],
+}
+
+impl<T: Element> Kernel for Blocks<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Predict {
+            predictor: p,
+            x,
+            out,
+            rows,
+        } = self.predict;
+        let (ping, pong) = self.scratch.split_at_mut(self.block * p.row);
+        let mut done = rows.start;
+        while done < rows.end {
+            let here = done..rows.end.min(done + self.block);
+            done = here.end;
+            // SAFETY: these rows of the result are this member's alone; the input is nobody's to write.
+            unsafe { block_of_rows(simd, p, &x, out, here, ping, pong) }
+        }
     }
 }
 

@@ -94,7 +94,7 @@ def test_what_is_saved_comes_back(saved):
 
 def test_the_file_is_what_it_says(saved):
     tensors, metadata = read(saved)
-    assert list(tensors) == ["0.mean", "0.scale", "1.weight", "1.bias", "4.0.weight"]
+    assert set(tensors) == {"0.mean", "0.scale", "1.weight", "1.bias", "4.0.weight"}
     assert tensors["0.mean"].dtype == np.float64
     assert tensors["1.weight"].dtype == np.float32
     assert tensors["1.weight"].shape == (5, 4)
@@ -224,7 +224,7 @@ def test_a_failed_save_leaves_what_was_there(saved):
 
     with pytest.raises(TypeError, match="what JSON does not know"):
         nn.Sequential(Odd()).save(saved)
-    with pytest.raises(OSError, match="nowhere"):
+    with pytest.raises(FileNotFoundError):
         trained().save(saved.parent / "nowhere" / "model")
     assert saved.read_bytes() == before
     assert os.listdir(saved.parent) == [saved.name]

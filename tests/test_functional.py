@@ -197,7 +197,7 @@ def test_shape_errors_teach():
         F.linear(np.zeros((2, 3)), np.zeros((5, 3)), np.zeros(4))
     with pytest.raises(ValueError, match=r"weight.*\(3,\)"):
         F.linear(np.zeros((2, 3)), np.zeros(3))
-    with pytest.raises(ValueError, match=r"dout.*\(2, 4\).*\(2, 5\)"):
+    with pytest.raises(ValueError, match=r"dout has shape \(2, 4\).*\b5\b"):
         F.linear_backward(np.zeros((2, 4)), np.zeros((2, 3)), np.zeros((5, 3)))
     with pytest.raises(ValueError, match=r"dout.*\(3,\).*\(4,\)"):
         F.relu_backward(np.zeros(3), np.zeros(4))
@@ -239,7 +239,7 @@ def test_out(call):
     with pytest.raises(ValueError, match=r"out.*read-only"):
         call(x, out=frozen)
     both = np.zeros(20, "float32")
-    with pytest.raises(ValueError, match="out overlaps x"):
+    with pytest.raises(ValueError, match="out shares memory with x"):
         call(both[:16].reshape(4, 4), out=both[4:].reshape(4, 4))
     with pytest.raises(TypeError, match="out"):
         call(x, out=x.tolist())

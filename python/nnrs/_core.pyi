@@ -1,12 +1,47 @@
 """The compiled core. Shapes: x (batch, in_features), weight (out_features, in_features)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from typing_extensions import Self, disjoint_base
 
-Array = NDArray[Any]
+__all__ = [
+    "Buffer",
+    "FileFormatError",
+    "Loss",
+    "Network",
+    "Optimizer",
+    "Predictor",
+    "Session",
+    "__version__",
+    "activation",
+    "activation_backward",
+    "available_isas",
+    "cache_sizes",
+    "get_float32_matmul_precision",
+    "get_num_threads",
+    "isa",
+    "linear",
+    "linear_backward",
+    "load_safetensors",
+    "num_threads_source",
+    "parallel_threads_used",
+    "permutation",
+    "random_normal",
+    "random_orthogonal",
+    "random_uniform",
+    "reset_parallel_threads_used",
+    "save_safetensors",
+    "set_float32_matmul_precision",
+    "set_local_num_threads",
+    "set_num_threads",
+    "softmax",
+    "softmax_backward",
+]
+
+_Array = NDArray[Any]
 
 __version__: str
 
@@ -36,7 +71,7 @@ def random_uniform(
     low: float,
     high: float,
     dtype: str,
-) -> Array: ...
+) -> _Array: ...
 def random_normal(
     seed: int,
     purpose: str,
@@ -46,8 +81,8 @@ def random_normal(
     mean: float,
     std: float,
     dtype: str,
-) -> Array: ...
-def random_orthogonal(seed: int, layer: int, shape: tuple[int, int], dtype: str) -> Array: ...
+) -> _Array: ...
+def random_orthogonal(seed: int, layer: int, shape: tuple[int, int], dtype: str) -> _Array: ...
 def permutation(seed: int, purpose: str, step: int, n: int) -> NDArray[np.int64]: ...
 
 # Functions on arrays; they check and convert their arguments themselves.
@@ -56,108 +91,130 @@ def linear(
     weight: ArrayLike,
     bias: ArrayLike | None = None,
     activation: str | None = None,
-    out: Array | None = None,
-) -> Array: ...
+    out: _Array | None = None,
+) -> _Array: ...
 def linear_backward(
     dout: ArrayLike, x: ArrayLike, weight: ArrayLike, need_dx: bool = True
-) -> tuple[Array | None, Array, Array]: ...
+) -> tuple[_Array | None, _Array, _Array]: ...
 
 # name: relu step sigmoid tanh leaky_relu elu selu gelu gelu_tanh silu mish softplus identity
 # alpha: the slope of leaky_relu, alpha of elu, beta of softplus
-def activation(name: str, x: ArrayLike, out: Array | None = None, alpha: float = 0.0) -> Array: ...
+def activation(name: str, x: ArrayLike, out: _Array | None = None, alpha: float = 0.0) -> _Array: ...
 def activation_backward(
-    name: str, dout: ArrayLike, x: ArrayLike, out: Array | None = None, alpha: float = 0.0
-) -> Array: ...
-def softmax(x: ArrayLike, log: bool = False, out: Array | None = None) -> Array: ...
-def softmax_backward(dout: ArrayLike, x: ArrayLike, log: bool = False, out: Array | None = None) -> Array: ...
+    name: str, dout: ArrayLike, x: ArrayLike, out: _Array | None = None, alpha: float = 0.0
+) -> _Array: ...
+def softmax(x: ArrayLike, log: bool = False, out: _Array | None = None) -> _Array: ...
+def softmax_backward(
+    dout: ArrayLike, x: ArrayLike, log: bool = False, out: _Array | None = None
+) -> _Array: ...
 
+@final
 class Loss:
     # kind: mse l1 huber bce bce_with_logits nll cross_entropy hinge perceptron
     # parameter: delta of huber, label_smoothing of cross_entropy
-    kind: str
-    def __init__(
-        self,
+    @property
+    def kind(self) -> str: ...
+    def __new__(
+        cls,
         kind: str,
         parameter: float = 0.0,
         class_weight: ArrayLike | None = None,
         pos_weight: ArrayLike | None = None,
-    ) -> None: ...
+    ) -> Self: ...
     def value(
         self,
         pred: ArrayLike,
         target: ArrayLike,
         sample_weight: ArrayLike | None = None,
         reduction: str = "mean",
-    ) -> float | Array: ...
+    ) -> float | _Array: ...
     def gradient(
         self,
         pred: ArrayLike,
         target: ArrayLike,
         sample_weight: ArrayLike | None = None,
         reduction: str = "mean",
-    ) -> Array: ...
+    ) -> _Array: ...
     def value_and_grad(
         self, pred: ArrayLike, target: ArrayLike, sample_weight: ArrayLike | None = None
-    ) -> tuple[float, Array]: ...
+    ) -> tuple[float, _Array]: ...
 
+@final
 class Buffer:
     # One flat, 64-byte aligned, zeroed run of memory; array() is a writable view that keeps it alive.
-    dtype: str
-    def __init__(self, dtype: str, length: int) -> None: ...
-    def array(self) -> Array: ...
+    @property
+    def dtype(self) -> str: ...
+    def __new__(cls, dtype: str, length: int) -> Self: ...
+    def array(self) -> _Array: ...
     def __len__(self) -> int: ...
 
+@final
 class Network:
     # Stages run in order; offsets count elements of the buffers.
     # ("scale", shift, factor): y = (x - shift) * factor, first stage only, arrays in the network's dtype
     # ("linear", in_features, out_features, weight_offset, bias_offset or -1, train_weight, train_bias)
     # ("activation", name, alpha) | ("softmax",) | ("log_softmax",) | ("dropout", p, layer)
-    in_features: int
-    out_features: int
-    def __init__(
-        self,
+    @property
+    def in_features(self) -> int: ...
+    @property
+    def out_features(self) -> int: ...
+    def __new__(
+        cls,
         dtype: str,
         in_features: int,
         stages: Sequence[tuple[Any, ...]],
         parameters: Buffer,
         gradients: Buffer,
-    ) -> None: ...
-    def predict(self, x: Array, out: Array | None = None) -> Array: ...
-    def forward(self, x: Array, seed: int = 0, step: int = 0) -> Array: ...
-    def backward(self, dout: Array, need_dx: bool = True) -> Array | None: ...
+    ) -> Self: ...
+    def predict(self, x: _Array, out: _Array | None = None) -> _Array: ...
+    def forward(self, x: _Array, seed: int = 0, step: int = 0) -> _Array: ...
+    def backward(self, dout: _Array, need_dx: bool = True) -> _Array | None: ...
     def forget(self) -> None: ...
-    def freeze(self, precision: str = "highest", num_threads: int | None = None) -> Predictor: ...
 
+@disjoint_base
 class Predictor:
-    in_features: int
-    out_features: int
-    dtype: str
-    def __new__(cls, network: Network | None, packed: Any = None) -> Predictor: ...
-    def __call__(self, x: ArrayLike, out: Array | None = None) -> Array: ...
+    @property
+    def in_features(self) -> int: ...
+    @property
+    def out_features(self) -> int: ...
+    @property
+    def dtype(self) -> str: ...
+    def __new__(
+        cls, network: Network, precision: str = "highest", num_threads: int | None = None
+    ) -> Self: ...
+    def __call__(self, x: ArrayLike, out: _Array | None = None) -> _Array: ...
 
+@final
 class Optimizer:
     # kind: sgd | adam | adamw; segments: (offset, length, group) of every trained parameter
-    step_count: int
-    def __init__(
-        self,
+    @property
+    def step_count(self) -> int: ...
+    @step_count.setter
+    def step_count(self, value: int) -> None: ...
+    def __new__(
+        cls,
         kind: str,
         parameters: Buffer,
         gradients: Buffer,
         segments: Sequence[tuple[int, int, int]],
         groups: Sequence[dict[str, Any]],
-    ) -> None: ...
+    ) -> Self: ...
     def set_group(self, group: int, values: dict[str, Any]) -> None: ...
     def step(self) -> None: ...
     def state_names(self) -> list[str]: ...
-    def state(self, name: str) -> Array: ...
+    def state(self, name: str) -> _Array: ...
     def powers(self) -> NDArray[np.float64]: ...
-    def set_powers(self, values: Array) -> None: ...
+    def set_powers(self, values: _Array) -> None: ...
 
+@final
 class Session:
     # One training run: every step is gradients, clipping, update.
-    global_step: int
-    def __init__(
-        self,
+    @property
+    def global_step(self) -> int: ...
+    @global_step.setter
+    def global_step(self, value: int) -> None: ...
+    def __new__(
+        cls,
         network: Network,
         loss: Loss,
         optimizer: Optimizer,
@@ -165,13 +222,13 @@ class Session:
         clip_grad_norm: float | None = None,
         clip_grad_value: float | None = None,
         keep_grad: bool = False,
-    ) -> None: ...
-    def step(self, x: Array, y: Array, sample_weight: Array | None = None) -> float: ...
+    ) -> Self: ...
+    def step(self, x: _Array, y: _Array, sample_weight: _Array | None = None) -> float: ...
     def gradients(
         self,
-        x: Array,
-        y: Array,
-        sample_weight: Array | None = None,
+        x: _Array,
+        y: _Array,
+        sample_weight: _Array | None = None,
         first_row: int = 0,
         total_weight: float | None = None,
     ) -> float: ...
@@ -179,9 +236,9 @@ class Session:
     # Returns the sum of weight * loss and the sum of the weights over rows[start:stop] of the epoch's order.
     def epoch(
         self,
-        x: Array,
-        y: Array,
-        sample_weight: Array | None = None,
+        x: _Array,
+        y: _Array,
+        sample_weight: _Array | None = None,
         *,
         batch_size: int,
         epoch: int,
@@ -189,9 +246,9 @@ class Session:
         rows: NDArray[np.int64] | None = None,
         start: int = 0,
         stop: int | None = None,
-        learning_rates: Array | None = None,
+        learning_rates: _Array | None = None,
         progress: Callable[[int, float], None] | None = None,
     ) -> tuple[float, float]: ...
 
-def save_safetensors(path: str, tensors: dict[str, Array], metadata: dict[str, str]) -> None: ...
-def load_safetensors(path: str) -> tuple[dict[str, Array], dict[str, str]]: ...
+def save_safetensors(path: str, tensors: dict[str, _Array], metadata: dict[str, str]) -> None: ...
+def load_safetensors(path: str) -> tuple[dict[str, _Array], dict[str, str]]: ...

@@ -49,8 +49,8 @@ def describe(module: nn.Module) -> dict[str, Any]:
     """
     if isinstance(module, nn.Sequential) and module._in_core():
         return {"type": "Sequential", "dtype": module.dtype, "modules": [describe(m) for m in module]}
-    if isinstance(module, Layer) and module._in_core():
-        kind = next(name for name in _LAYERS if isinstance(module, getattr(nn, name)))
+    kind = next((name for name in _LAYERS if isinstance(module, getattr(nn, name))), None)
+    if kind is not None and isinstance(module, Layer) and module._in_core():
         config = {
             name: value for name, value in type(module).config(module).items() if name in _LAYERS[kind][1]
         }

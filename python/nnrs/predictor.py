@@ -9,8 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from nnrs import _core
 from nnrs import task as tasks
+from nnrs.arguments import check_int
 from nnrs.nn.compiled import Compiled
 from nnrs.nn.layer import Layer
+from nnrs.nn.parameter import Flat
+from nnrs.nn.program import Run
 
 if TYPE_CHECKING:
     from nnrs.nn.module import Module
@@ -20,6 +23,9 @@ __all__ = ["Predictor", "freeze"]
 Array = NDArray[Any]
 # Task, what is applied last, labels, names of the features.
 About = tuple[str | None, str | None, Array | None, list[str] | None]
+# What the core makes a predictor of: dtype, width of the inputs, stages, values of the parameters, precision
+# and number of threads. The core's own packed form stays inside it.
+Recipe = tuple[str, int, list[tuple[Any, ...]], Array, str, int | None]
 
 
 class Predictor(_core.Predictor):
@@ -52,6 +58,7 @@ class Predictor(_core.Predictor):
     """
 
     _about: About = (None, None, None, None)
+    _recipe: Recipe
 
     @property
     def task(self) -> str | None:
@@ -127,7 +134,7 @@ class Predictor(_core.Predictor):
         super().__setattr__(name, value)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), _packed(self), self._about)
+        return _restore, (type(self), self._recipe, self._about)
 
     def __copy__(self) -> Predictor:
         return self
@@ -178,66 +185,60 @@ def freeze(
         If no layer says how many features go in, a scaler has not learned, or an argument is none of those
         above.
     """
-    network = _network(model)
+    if num_threads is not None:
+        check_int("num_threads", num_threads, 1)
+    run, network = _compiled(model)
+    flat = model._join()
+    stages, values = run.stages(flat.dtype), flat.data.copy()
     if fold:
-        network = _folded(model) or network
+        stages, values = _folded(run, stages, values)
     if precision is None:
         precision = _core.get_float32_matmul_precision()
-    core = network.freeze(precision, num_threads)
-    assert isinstance(model, Compiled)
-    program = model._program or model._compile()
-    kind = _FlatteningPredictor if program.flattens else Predictor
+    kind = _FlatteningPredictor if run.flattens else Predictor
     classes = None if model.classes_ is None else model.classes_.copy()
     if classes is not None:
         classes.setflags(write=False)
-    return _restore(kind, _packed(core), (model.task, model._ending(), classes, model.feature_names_))
+    recipe = (flat.dtype, network.in_features, stages, values, precision, num_threads)
+    return _restore(kind, recipe, (model.task, model._ending(), classes, model.feature_names_))
 
 
-def _network(model: Module) -> _core.Network:
+def _compiled(model: Module) -> tuple[Run, _core.Network]:
+    """Return a model that the core knows whole as one run, which is one network."""
     if not isinstance(model, Compiled) or not model._in_core():
         raise _cannot_freeze("the model", model)
     for path, leaf in model._leaves():
         if not isinstance(leaf, Layer) or not leaf._in_core():
             raise _cannot_freeze(f"module {path!r}", leaf)
-    network = model.network
-    if network is None:
+    program = model._program or model._compile()
+    if program.run is None or program.network is None:
         raise ValueError(
             "the model has no Linear layer, so how many features go in is not known: nothing to freeze"
         )
-    return network
+    return program.run, program.network
 
 
-def _folded(model: Any) -> _core.Network | None:
-    """Return the network with its scaler worked into the layer after it, or None if it does not begin so."""
-    program = model._program or model._compile()
-    stages = program.run.stages(model.dtype)
+def _folded(run: Run, stages: list[tuple[Any, ...]], values: Array) -> tuple[list[tuple[Any, ...]], Array]:
+    """Work a scaler at the beginning into the layer after it."""
     if len(stages) < 2 or stages[0][0] != "scale" or stages[1][0] != "linear":
-        return None
-    scaler = next(leaf for _, leaf in model._leaves() if leaf._scales)
+        return stages, values
+    scaler: Any = next(layer for _, layer in run.layers if layer._scales)
     _, inputs, outputs, at, bias_at, *trained = stages[1]
-    flat = model._join()
-    length = len(flat.data)
-    parameters = _core.Buffer(flat.dtype, length + outputs)
-    values = parameters.array()
-    values[:length] = flat.data
     # y = W·((x − mean) / scale) + b = (W / scale)·x + (b − (W / scale)·mean), worked out in float64.
-    weight = flat.data[at : at + inputs * outputs].reshape(outputs, inputs) / scaler.scale
-    bias = flat.data[bias_at : bias_at + outputs].astype(np.float64) if bias_at >= 0 else np.zeros(outputs)
+    weight = values[at : at + inputs * outputs].reshape(outputs, inputs) / scaler.scale
+    bias = values[bias_at : bias_at + outputs].astype(np.float64) if bias_at >= 0 else np.zeros(outputs)
+    end = len(values)
+    values = np.concatenate([values, (bias - _core.linear(scaler.mean, weight)).astype(values.dtype)])
     values[at : at + inputs * outputs] = weight.reshape(-1)
-    values[length:] = bias - _core.linear(scaler.mean, weight)
-    first = ("linear", inputs, outputs, at, length, *trained)
-    gradients = _core.Buffer(flat.dtype, len(parameters))
-    return _core.Network(flat.dtype, inputs, [first, *stages[2:]], parameters, gradients)
+    return [("linear", inputs, outputs, at, end, *trained), *stages[2:]], values
 
 
-def _packed(predictor: _core.Predictor) -> Any:
-    """Return what the core pickles of a predictor."""
-    return _core.Predictor.__reduce__(predictor)[1][1]
-
-
-def _restore(kind: type[Predictor], packed: Any, about: About) -> Predictor:
-    predictor = kind(None, packed)
-    predictor._about = about
+def _restore(kind: type[Predictor], recipe: Recipe, about: About) -> Predictor:
+    dtype, inputs, stages, values, precision, num_threads = recipe
+    flat = Flat(dtype, len(values))
+    flat.data[:] = values
+    network = _core.Network(dtype, inputs, stages, flat.parameters, flat.gradients)
+    predictor = kind(network, precision, num_threads)
+    predictor._recipe, predictor._about = recipe, about
     return predictor
 
 

@@ -5,7 +5,7 @@
 
 use super::PANEL;
 use super::kernel::{Epilogue, Start, Tile};
-use crate::simd::{Element, Simd, Vector};
+use crate::simd::{Element, Kernel, Simd, Vector};
 
 const CHAINS: usize = 16;
 
@@ -17,24 +17,40 @@ pub fn chained(outputs: usize, inputs: usize) -> bool {
 
 /// One row by up to a panel of columns. Half of the chains at a time, so that they fit in any register file.
 ///
+/// The maker vouches for the operands, as for the micro-kernel's.
+pub(super) struct Chains<'a, T> {
+    pub epilogue: Epilogue,
+    /// Columns of C that exist.
+    pub columns: usize,
+    pub t: &'a Tile<T>,
+}
+
+impl<T: Element> Kernel for Chains<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        // SAFETY: the maker's.
+        unsafe { run_chains(simd, self.epilogue, self.columns, self.t) }
+    }
+}
+
 /// # Safety
 /// As the micro-kernel's.
 #[inline(always)]
-pub(super) unsafe fn run_chains<S: Simd, T: Element>(
+unsafe fn run_chains<S: Simd, T: Element>(
     simd: S,
     epilogue: Epilogue,
-    vectors: usize,
+    columns: usize,
     t: &Tile<T>,
 ) {
     let lanes = T::Vector::<S>::LANES;
     // SAFETY: throughout, the addresses are those of the operands that the caller vouches for.
     unsafe {
-        for j in 0..vectors {
-            let exists = t.columns.saturating_sub(j * lanes).min(lanes);
+        for j in 0..PANEL / lanes {
+            let exists = columns.saturating_sub(j * lanes).min(lanes);
             if exists == 0 {
                 break;
             }
-            debug_assert!((j + 1) * lanes <= PANEL);
             let b = t.b.add(j * lanes);
             let low = half::<S, T>(simd, t, b, 0);
             let high = half::<S, T>(simd, t, b, CHAINS / 2);

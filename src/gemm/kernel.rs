@@ -56,8 +56,6 @@ pub struct Tile<T> {
     /// With [`Epilogue::ReluMask`]: the kept outputs, laid out as C.
     pub kept: *const T,
     pub start: Start<T>,
-    /// Columns of C that exist; the tile's vectors may reach past them (B is padded, C need not be).
-    pub columns: usize,
 }
 
 /// Where vector j of a tile's columns lies.
@@ -100,17 +98,13 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
         let c_at = |r: usize, j: usize| {
             t.c.add(r * t.c_row + column_offset::<T::Vector<S>>(j, t.c_panel))
         };
-        let exists = |j: usize| t.columns.saturating_sub(j * lanes).min(lanes);
-        let load_c = |r: usize, j: usize| T::Vector::<S>::load_partial(simd, c_at(r, j), exists(j));
         let mut sums: [[T::Vector<S>; V]; R] = match t.start {
             Start::Zero => [[T::Vector::<S>::zero(simd); V]; R],
             Start::Rows(bias) => from_fn(|r| [T::Vector::<S>::splat(simd, *bias.add(r)); V]),
             Start::Columns(bias) => {
-                let columns =
-                    from_fn(|j| T::Vector::<S>::load_partial(simd, bias.add(j * lanes), exists(j)));
-                [columns; R]
+                [from_fn(|j| T::Vector::<S>::load(simd, bias.add(j * lanes))); R]
             }
-            Start::Target => from_fn(|r| from_fn(|j| load_c(r, j))),
+            Start::Target => from_fn(|r| from_fn(|j| T::Vector::<S>::load(simd, c_at(r, j)))),
         };
 
         let (mut a_block, mut b, mut k_left) = (t.a, t.b, t.k);
@@ -140,31 +134,17 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
         let zero = T::Vector::<S>::zero(simd);
         for (r, row) in sums.into_iter().enumerate() {
             for (j, sum) in row.into_iter().enumerate() {
-                let whole = exists(j) == lanes;
-                let other = |at: *const T| {
-                    if whole {
-                        T::Vector::<S>::load(simd, at)
-                    } else {
-                        T::Vector::<S>::load_partial(simd, at, exists(j))
-                    }
-                };
                 let result = match EPILOGUE {
-                    ADD => other(c_at(r, j)) + sum,
+                    ADD => T::Vector::<S>::load(simd, c_at(r, j)) + sum,
                     RELU => T::Vector::<S>::select(sum.le(zero), zero, sum),
                     RELU_MASK => {
-                        let kept = other(
-                            t.kept
-                                .add(r * t.c_row + column_offset::<T::Vector<S>>(j, t.c_panel)),
-                        );
+                        let at = r * t.c_row + column_offset::<T::Vector<S>>(j, t.c_panel);
+                        let kept = T::Vector::<S>::load(simd, t.kept.add(at));
                         T::Vector::<S>::select(kept.le(zero), zero, sum)
                     }
                     _ => sum,
                 };
-                if whole {
-                    result.store(c_at(r, j))
-                } else {
-                    result.store_partial(c_at(r, j), exists(j))
-                }
+                result.store(c_at(r, j));
             }
         }
     }
@@ -210,7 +190,8 @@ pub(super) fn tile_vectors<S: Simd>(rows: usize) -> usize {
     if rows <= 2 { 8 } else { S::TILE_VECTORS }
 }
 
-/// Runs a tile of `rows` ≤ `TILE_ROWS` rows and `vectors` vectors.
+/// Runs a tile of `rows` ≤ `TILE_ROWS` rows and `vectors` vectors, of which `columns` columns of C exist: B is padded
+/// to whole panels, C need not be.
 ///
 /// # Safety
 /// As [`tile`].
@@ -223,14 +204,25 @@ pub(super) unsafe fn run_tile<S: Simd, T: Element>(
     epilogue: Epilogue,
     rows: usize,
     vectors: usize,
+    columns: usize,
     t: &Tile<T>,
 ) {
-    simd.call(AnyShape {
-        epilogue,
-        rows,
-        vectors,
-        t,
-    });
+    if columns >= vectors * T::Vector::<S>::LANES {
+        simd.call(AnyShape {
+            epilogue,
+            rows,
+            vectors,
+            t,
+        });
+    } else {
+        simd.call(Part {
+            epilogue,
+            rows,
+            vectors,
+            columns,
+            t,
+        });
+    }
 }
 
 /// The choice of a shape, in one place of the program.
@@ -266,5 +258,65 @@ impl<T: Element> Kernel for AnyShape<'_, T> {
                 9, 2
             )(10, 2)(11, 2)(12, 2)(13, 2)(14, 2)
         );
+    }
+}
+
+/// Elements of the largest tile: 14 rows of two vectors of 16 lanes.
+const LARGEST: usize = 14 * 2 * 16;
+
+/// A tile at the edge of C: done in a whole tile of its own, of which the columns that exist are copied.
+struct Part<'a, T> {
+    epilogue: Epilogue,
+    rows: usize,
+    vectors: usize,
+    columns: usize,
+    t: &'a Tile<T>,
+}
+
+impl<T: Element> Kernel for Part<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self {
+            epilogue,
+            rows,
+            vectors,
+            columns,
+            t,
+        } = self;
+        let width = vectors * T::Vector::<S>::LANES;
+        let (mut c, mut kept) = ([T::ZERO; LARGEST], [T::ZERO; LARGEST]);
+        let elsewhere =
+            |r: usize, column: usize| r * t.c_row + column / PANEL * t.c_panel + column % PANEL;
+        let each = |copy: &mut dyn FnMut(usize, usize)| {
+            for r in 0..rows {
+                for column in 0..columns {
+                    copy(r * width + column, elsewhere(r, column));
+                }
+            }
+        };
+        // SAFETY: throughout, elements of C and the kept outputs that exist, for which the maker vouches.
+        unsafe {
+            if epilogue == Epilogue::Add || matches!(t.start, Start::Target) {
+                each(&mut |here, there| c[here] = *t.c.add(there));
+            }
+            if epilogue == Epilogue::ReluMask {
+                each(&mut |here, there| kept[here] = *t.kept.add(there));
+            }
+            let whole = Tile {
+                c: c.as_mut_ptr(),
+                c_row: width,
+                c_panel: PANEL,
+                kept: kept.as_ptr(),
+                ..*t
+            };
+            simd.call(AnyShape {
+                epilogue,
+                rows,
+                vectors,
+                t: &whole,
+            });
+            each(&mut |here, there| *t.c.add(there) = c[here]);
+        }
     }
 }

@@ -9,7 +9,7 @@
 
 use super::{PANEL, padded, panel_stride};
 use crate::pool::Shared;
-use crate::simd::{Element, Simd, Vector};
+use crate::simd::{Element, Kernel, Simd, Vector};
 use std::ops::Range;
 
 /// A row-major matrix of any strides, in elements of T; rows may be picked by number.
@@ -79,56 +79,95 @@ pub unsafe fn pack_rows<S: Simd, T: Element>(
     panels: Shared<'_, T>,
     columns: Option<Shared<'_, T>>,
 ) {
-    let stride = panel_stride(features);
-    let column_stride = panel_stride(rows);
-    let mut staging = [T::ZERO; PANEL * PANEL];
-    for panel in range {
-        let first = panel * PANEL;
-        let count = PANEL.min(rows - first);
-        for block in 0..padded(features) / PANEL {
-            let feature = block * PANEL;
-            let width = PANEL.min(features - feature);
-            let target: &mut [T] = match columns {
-                Some(columns) => {
-                    let at = block * column_stride + first * PANEL;
-                    // SAFETY: the caller's: this block is this thread's alone.
-                    unsafe { columns.write(at..at + PANEL * PANEL) }
+    simd.call(PackRows {
+        source,
+        scale,
+        rows,
+        features,
+        range,
+        panels,
+        columns,
+    });
+}
+
+/// [`pack_rows`] as a kernel; its maker keeps that function's promises.
+struct PackRows<'a, T> {
+    source: &'a Source<'a, T>,
+    scale: Option<Scale<'a, T>>,
+    rows: usize,
+    features: usize,
+    range: Range<usize>,
+    panels: Shared<'a, T>,
+    columns: Option<Shared<'a, T>>,
+}
+
+impl<T: Element> Kernel for PackRows<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self {
+            source,
+            scale,
+            rows,
+            features,
+            range,
+            panels,
+            columns,
+        } = self;
+        let stride = panel_stride(features);
+        let column_stride = panel_stride(rows);
+        let mut staging = [T::ZERO; PANEL * PANEL];
+        for panel in range {
+            let first = panel * PANEL;
+            let count = PANEL.min(rows - first);
+            for block in 0..padded(features) / PANEL {
+                let feature = block * PANEL;
+                let width = PANEL.min(features - feature);
+                let target: &mut [T] = match columns {
+                    Some(columns) => {
+                        let at = block * column_stride + first * PANEL;
+                        // SAFETY: the caller's: this block is this thread's alone.
+                        unsafe { columns.write(at..at + PANEL * PANEL) }
+                    }
+                    None => &mut staging,
+                };
+                if count < PANEL || width < PANEL {
+                    target.fill(T::ZERO);
                 }
-                None => &mut staging,
-            };
-            if count < PANEL || width < PANEL {
-                target.fill(T::ZERO);
-            }
-            for r in 0..count {
-                let out = &mut target[r * PANEL..][..width];
-                // SAFETY: the row has `features` elements from `feature` on.
-                unsafe {
-                    let from = source
-                        .row(first + r)
-                        .wrapping_offset(feature as isize * source.column_stride);
-                    if source.column_stride == 1 {
-                        copy_scaled(
-                            simd,
-                            std::slice::from_raw_parts(from, width),
-                            feature,
-                            scale,
-                            out,
-                        );
-                    } else {
-                        for (j, out) in out.iter_mut().enumerate() {
-                            let value = *from.wrapping_offset(j as isize * source.column_stride);
-                            *out = match scale {
-                                Some(s) => (value - s.shift[feature + j]) * s.factor[feature + j],
-                                None => value,
-                            };
+                for r in 0..count {
+                    let out = &mut target[r * PANEL..][..width];
+                    // SAFETY: the row has `features` elements from `feature` on.
+                    unsafe {
+                        let from = source
+                            .row(first + r)
+                            .wrapping_offset(feature as isize * source.column_stride);
+                        if source.column_stride == 1 {
+                            copy_scaled(
+                                simd,
+                                std::slice::from_raw_parts(from, width),
+                                feature,
+                                scale,
+                                out,
+                            );
+                        } else {
+                            for (j, out) in out.iter_mut().enumerate() {
+                                let value =
+                                    *from.wrapping_offset(j as isize * source.column_stride);
+                                *out = match scale {
+                                    Some(s) => {
+                                        (value - s.shift[feature + j]) * s.factor[feature + j]
+                                    }
+                                    None => value,
+                                };
+                            }
                         }
                     }
                 }
+                let at = panel * stride + feature * PANEL;
+                // SAFETY: the caller's: this panel is this thread's alone.
+                let turned = unsafe { panels.write(at..at + PANEL * PANEL) };
+                transpose_block(simd, target, turned);
             }
-            let at = panel * stride + feature * PANEL;
-            // SAFETY: the caller's: this panel is this thread's alone.
-            let turned = unsafe { panels.write(at..at + PANEL * PANEL) };
-            transpose_block(simd, target, turned);
         }
     }
 }
@@ -246,19 +285,49 @@ pub unsafe fn panels_to_columns<S: Simd, T: Element>(
     panels: Shared<'_, T>,
     columns: Shared<'_, T>,
 ) {
-    let across = rows.div_ceil(PANEL);
-    for number in blocks {
-        let (block, panel) = (number / across, number % across);
-        let from = panel * panel_stride(features) + block * PANEL * PANEL;
-        let to = block * panel_stride(rows) + panel * PANEL * PANEL;
-        // SAFETY: the caller's.
-        let (source, target) = unsafe {
-            (
-                panels.read(from..from + PANEL * PANEL),
-                columns.write(to..to + PANEL * PANEL),
-            )
-        };
-        transpose_block(simd, source, target);
+    simd.call(PanelsToColumns {
+        rows,
+        features,
+        blocks,
+        panels,
+        columns,
+    });
+}
+
+/// [`panels_to_columns`] as a kernel; its maker keeps that function's promises.
+struct PanelsToColumns<'a, T> {
+    rows: usize,
+    features: usize,
+    blocks: Range<usize>,
+    panels: Shared<'a, T>,
+    columns: Shared<'a, T>,
+}
+
+impl<T: Element> Kernel for PanelsToColumns<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self {
+            rows,
+            features,
+            blocks,
+            panels,
+            columns,
+        } = self;
+        let across = rows.div_ceil(PANEL);
+        for number in blocks {
+            let (block, panel) = (number / across, number % across);
+            let from = panel * panel_stride(features) + block * PANEL * PANEL;
+            let to = block * panel_stride(rows) + panel * PANEL * PANEL;
+            // SAFETY: the caller's.
+            let (source, target) = unsafe {
+                (
+                    panels.read(from..from + PANEL * PANEL),
+                    columns.write(to..to + PANEL * PANEL),
+                )
+            };
+            transpose_block(simd, source, target);
+        }
     }
 }
 
@@ -280,23 +349,53 @@ pub unsafe fn unpack_rows<S: Simd, T: Element>(
     panels: Shared<'_, T>,
     target: Shared<'_, T>,
 ) {
-    let mut staging = [T::ZERO; PANEL * PANEL];
-    for panel in range {
-        let first = panel * PANEL;
-        for feature in (0..features).step_by(PANEL) {
-            let at = panel * panel_stride(features) + feature * PANEL;
-            // SAFETY: the caller's.
-            transpose_block(
-                simd,
-                unsafe { panels.read(at..at + PANEL * PANEL) },
-                &mut staging,
-            );
-            let width = PANEL.min(features - feature);
-            for r in 0..PANEL.min(rows - first) {
-                let at = (first + r) * features + feature;
+    simd.call(UnpackRows {
+        rows,
+        features,
+        range,
+        panels,
+        target,
+    });
+}
+
+/// [`unpack_rows`] as a kernel; its maker keeps that function's promises.
+struct UnpackRows<'a, T> {
+    rows: usize,
+    features: usize,
+    range: Range<usize>,
+    panels: Shared<'a, T>,
+    target: Shared<'a, T>,
+}
+
+impl<T: Element> Kernel for UnpackRows<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self {
+            rows,
+            features,
+            range,
+            panels,
+            target,
+        } = self;
+        let mut staging = [T::ZERO; PANEL * PANEL];
+        for panel in range {
+            let first = panel * PANEL;
+            for feature in (0..features).step_by(PANEL) {
+                let at = panel * panel_stride(features) + feature * PANEL;
                 // SAFETY: the caller's.
-                unsafe { target.write(at..at + width) }
-                    .copy_from_slice(&staging[r * PANEL..][..width]);
+                transpose_block(
+                    simd,
+                    unsafe { panels.read(at..at + PANEL * PANEL) },
+                    &mut staging,
+                );
+                let width = PANEL.min(features - feature);
+                for r in 0..PANEL.min(rows - first) {
+                    let at = (first + r) * features + feature;
+                    // SAFETY: the caller's.
+                    unsafe { target.write(at..at + width) }
+                        .copy_from_slice(&staging[r * PANEL..][..width]);
+                }
             }
         }
     }
@@ -316,38 +415,72 @@ pub unsafe fn sum_rows<S: Simd, T: Element>(
     sums: Shared<'_, T>,
     accumulate: bool,
 ) {
-    let lanes = T::Vector::<S>::LANES;
-    let mut staging = [T::ZERO; PANEL * PANEL];
-    for block in blocks {
-        let feature = block * PANEL;
-        let width = PANEL.min(features - feature);
-        // SAFETY: the caller's.
-        let total = unsafe { sums.write(feature..feature + width) };
-        if !accumulate {
-            total.fill(T::ZERO);
-        }
-        let mut chunk = [T::ZERO; PANEL];
-        let panel_count = rows.div_ceil(PANEL);
-        for panel in 0..panel_count {
-            let at = panel * panel_stride(features) + feature * PANEL;
+    simd.call(SumRows {
+        rows,
+        features,
+        blocks,
+        panels,
+        sums,
+        accumulate,
+    });
+}
+
+/// [`sum_rows`] as a kernel; its maker keeps that function's promises.
+struct SumRows<'a, T> {
+    rows: usize,
+    features: usize,
+    blocks: Range<usize>,
+    panels: Shared<'a, T>,
+    sums: Shared<'a, T>,
+    accumulate: bool,
+}
+
+impl<T: Element> Kernel for SumRows<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self {
+            rows,
+            features,
+            blocks,
+            panels,
+            sums,
+            accumulate,
+        } = self;
+        let lanes = T::Vector::<S>::LANES;
+        let mut staging = [T::ZERO; PANEL * PANEL];
+        for block in blocks {
+            let feature = block * PANEL;
+            let width = PANEL.min(features - feature);
             // SAFETY: the caller's.
-            transpose_block(
-                simd,
-                unsafe { panels.read(at..at + PANEL * PANEL) },
-                &mut staging,
-            );
-            for r in 0..PANEL.min(rows - panel * PANEL) {
-                for j in (0..PANEL).step_by(lanes) {
-                    let sum = T::Vector::<S>::load_slice(simd, &chunk[j..]);
-                    let value = T::Vector::<S>::load_slice(simd, &staging[r * PANEL + j..]);
-                    (sum + value).store_slice(&mut chunk[j..]);
-                }
+            let total = unsafe { sums.write(feature..feature + width) };
+            if !accumulate {
+                total.fill(T::ZERO);
             }
-            let end_of_chunk = (panel + 1) * PANEL % super::CHUNK == 0 || panel + 1 == panel_count;
-            if end_of_chunk {
-                for (total, part) in total.iter_mut().zip(&mut chunk) {
-                    *total = *total + *part;
-                    *part = T::ZERO;
+            let mut chunk = [T::ZERO; PANEL];
+            let panel_count = rows.div_ceil(PANEL);
+            for panel in 0..panel_count {
+                let at = panel * panel_stride(features) + feature * PANEL;
+                // SAFETY: the caller's.
+                transpose_block(
+                    simd,
+                    unsafe { panels.read(at..at + PANEL * PANEL) },
+                    &mut staging,
+                );
+                for r in 0..PANEL.min(rows - panel * PANEL) {
+                    for j in (0..PANEL).step_by(lanes) {
+                        let sum = T::Vector::<S>::load_slice(simd, &chunk[j..]);
+                        let value = T::Vector::<S>::load_slice(simd, &staging[r * PANEL + j..]);
+                        (sum + value).store_slice(&mut chunk[j..]);
+                    }
+                }
+                let end_of_chunk =
+                    (panel + 1) * PANEL % super::CHUNK == 0 || panel + 1 == panel_count;
+                if end_of_chunk {
+                    for (total, part) in total.iter_mut().zip(&mut chunk) {
+                        *total = *total + *part;
+                        *part = T::ZERO;
+                    }
                 }
             }
         }

@@ -1,9 +1,9 @@
 //! A whole product, in blocks and tiles; the part of it that one thread does.
 
-use super::chains::run_chains;
+use super::chains::Chains;
 use super::kernel::{Epilogue, Start, Tile, run_tile, tile_vectors};
 use super::{CHUNK, PANEL, caches};
-use crate::simd::{AnyPortable, Element, Simd, Vector};
+use crate::simd::{Element, Kernel, Simd, Vector};
 use std::ops::Range;
 
 /// The broadcast operand A (rows × k).
@@ -202,6 +202,7 @@ impl<T: Element> Product<T> {
                 // SAFETY: the buffer holds the block's rows over all of k.
                 unsafe {
                     self.pack_tile(
+                        simd,
                         tile_rows.clone(),
                         packed.add((tile_rows.start - first_row) * self.k),
                     )
@@ -264,7 +265,9 @@ impl<T: Element> Product<T> {
                         let mut vectors = grid.vectors;
                         while at < end {
                             let lanes = T::Vector::<S>::LANES;
-                            while vectors > 1 && (vectors / 2) * lanes >= end - at {
+                            while vectors > 1
+                                && vectors * lanes > (end - at).next_multiple_of(lanes)
+                            {
                                 vectors /= 2;
                             }
                             let (panel, within) = (at / PANEL, at % PANEL);
@@ -287,11 +290,16 @@ impl<T: Element> Product<T> {
                                     Start::Columns(bias) => Start::Columns(bias.add(at)),
                                     other => other,
                                 },
-                                columns: self.columns - at,
                             };
                             match self.join {
-                                Join::Interleaved => run_chains(simd, epilogue, vectors, &tile),
-                                _ => run_tile(simd, epilogue, count, vectors, &tile),
+                                Join::Interleaved => {
+                                    simd.call(Chains {
+                                        epilogue,
+                                        columns: end - at,
+                                        t: &tile,
+                                    });
+                                }
+                                _ => run_tile(simd, epilogue, count, vectors, end - at, &tile),
                             }
                             at += vectors * lanes;
                         }
@@ -314,17 +322,53 @@ impl<T: Element> Product<T> {
     /// # Safety
     /// The rows lie within A, and `target` holds rows · k elements.
     #[inline(always)]
-    unsafe fn pack_tile(&self, rows: Range<usize>, target: *mut T) {
-        const AHEAD: usize = 8;
-        let count = rows.len();
-        // SAFETY: within A and the buffer, for which the caller vouches; a prefetch may go past the end.
+    unsafe fn pack_tile<S: Simd>(&self, simd: S, rows: Range<usize>, target: *mut T) {
+        // SAFETY: within A and the buffer, for which the caller vouches.
         unsafe {
             let source = self.a.start.add(rows.start * self.a.row);
+            simd.call(PackTile {
+                source,
+                row: self.a.row,
+                k_stride: self.a.k,
+                k: self.k,
+                rows: rows.len(),
+                target,
+            });
+        }
+    }
+}
+
+struct PackTile<T> {
+    source: *const T,
+    row: usize,
+    k_stride: usize,
+    k: usize,
+    rows: usize,
+    target: *mut T,
+}
+
+impl<T: Element> Kernel for PackTile<T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        const AHEAD: usize = 8;
+        let lanes = T::Vector::<S>::LANES;
+        // SAFETY: rows · k elements on both sides, as `pack_tile` says; a prefetch may go past the end.
+        unsafe {
             for k in 0..self.k {
-                let row = source.add(k * self.a.k);
-                T::Vector::<AnyPortable>::prefetch(row.wrapping_add(AHEAD * self.a.k));
-                for r in 0..count {
-                    *target.add(k * count + r) = *row.add(r * self.a.row);
+                let from = self.source.add(k * self.k_stride);
+                let to = self.target.add(k * self.rows);
+                T::Vector::<S>::prefetch(from.wrapping_add(AHEAD * self.k_stride));
+                if self.row == 1 {
+                    for at in (0..self.rows).step_by(lanes) {
+                        let count = lanes.min(self.rows - at);
+                        T::Vector::<S>::load_partial(simd, from.add(at), count)
+                            .store_partial(to.add(at), count);
+                    }
+                } else {
+                    for r in 0..self.rows {
+                        *to.add(r) = *from.add(r * self.row);
+                    }
                 }
             }
         }

@@ -5,7 +5,7 @@ use super::{Loss, LossKind, entropy, margin};
 use crate::error::{Error, Result};
 use crate::gemm::PANEL;
 use crate::lanes::{Feature, features, features_mut, load, store};
-use crate::simd::{Element, Mask, Simd, Vector};
+use crate::simd::{Element, Kernel, Mask, Simd, Vector};
 
 /// A loss for a number of outputs, its constants in T.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,62 +117,100 @@ pub fn panel<S: Simd, T: Element>(
     losses: &mut [T],
     dlogits: Option<&mut [T]>,
 ) {
-    assert!(outputs == loss.outputs);
-    let mut view = View {
-        z: features(logits, outputs),
-        factors: &features(factors, 1)[0],
-        losses: &mut features_mut(losses, 1)[0],
-        dz: dlogits.map(|d| features_mut(d, outputs)),
-    };
-    match targets {
-        PanelTargets::Classes(labels) => {
-            assert!(labels.len() <= PANEL);
-            match loss.kind {
-                LossKind::CrossEntropy { .. } if entropy::is_plain(loss) => {
-                    entropy::of_classes(simd, labels, &mut view);
+    simd.call(PanelPass {
+        loss,
+        outputs,
+        logits,
+        targets,
+        factors,
+        losses,
+        dlogits,
+    });
+}
+
+/// [`panel`] as a kernel.
+struct PanelPass<'a, T> {
+    loss: &'a Prepared<T>,
+    outputs: usize,
+    logits: &'a [T],
+    targets: PanelTargets<'a, T>,
+    factors: &'a [T],
+    losses: &'a mut [T],
+    dlogits: Option<&'a mut [T]>,
+}
+
+impl<T: Element> Kernel for PanelPass<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self {
+            loss,
+            outputs,
+            logits,
+            targets,
+            factors,
+            losses,
+            dlogits,
+        } = self;
+        assert!(outputs == loss.outputs);
+        let mut view = View {
+            z: features(logits, outputs),
+            factors: &features(factors, 1)[0],
+            losses: &mut features_mut(losses, 1)[0],
+            dz: dlogits.map(|d| features_mut(d, outputs)),
+        };
+        match targets {
+            PanelTargets::Classes(labels) => {
+                assert!(labels.len() <= PANEL);
+                match loss.kind {
+                    LossKind::CrossEntropy { .. } if entropy::is_plain(loss) => {
+                        entropy::of_classes(simd, labels, &mut view);
+                    }
+                    LossKind::CrossEntropy { .. } => {
+                        let labels = numbers(labels);
+                        entropy::of_shares(simd, loss, entropy::OneHot(&labels), &mut view);
+                    }
+                    LossKind::Nll => entropy::of_log_probabilities(labels, &mut view),
+                    LossKind::Hinge => {
+                        margin::of_classes(simd, T::ONE, &numbers(labels), labels, &mut view)
+                    }
+                    LossKind::Perceptron => {
+                        margin::of_classes(simd, T::ZERO, &numbers(labels), labels, &mut view)
+                    }
+                    _ => panic!("{} takes no class numbers", loss.kind.name()),
                 }
-                LossKind::CrossEntropy { .. } => {
-                    let labels = numbers(labels);
-                    entropy::of_shares(simd, loss, entropy::OneHot(&labels), &mut view);
+            }
+            PanelTargets::Dense(targets) => {
+                let t = features(targets, outputs);
+                match loss.kind {
+                    LossKind::Mse => pointwise::mean(simd, Mse, t, &mut view),
+                    LossKind::L1 => pointwise::mean(simd, L1, t, &mut view),
+                    LossKind::Huber { .. } => {
+                        pointwise::mean(simd, Huber(loss.parameter), t, &mut view)
+                    }
+                    LossKind::Bce => pointwise::mean(simd, Bce, t, &mut view),
+                    LossKind::BceWithLogits if loss.pos_weight.is_empty() => {
+                        pointwise::mean(simd, WithLogits, t, &mut view)
+                    }
+                    LossKind::BceWithLogits => {
+                        let rule = WeightedWithLogits(&loss.pos_weight);
+                        pointwise::mean(simd, rule, t, &mut view);
+                    }
+                    LossKind::CrossEntropy { .. } => {
+                        entropy::of_shares(simd, loss, entropy::Dense(t), &mut view);
+                    }
+                    LossKind::Hinge => {
+                        pointwise::mean(simd, margin::OneOutput(T::ONE), t, &mut view)
+                    }
+                    LossKind::Perceptron => {
+                        pointwise::mean(simd, margin::OneOutput(T::ZERO), t, &mut view);
+                    }
+                    LossKind::Nll => panic!("nll takes class numbers alone"),
                 }
-                LossKind::Nll => entropy::of_log_probabilities(labels, &mut view),
-                LossKind::Hinge => {
-                    margin::of_classes(simd, T::ONE, &numbers(labels), labels, &mut view)
-                }
-                LossKind::Perceptron => {
-                    margin::of_classes(simd, T::ZERO, &numbers(labels), labels, &mut view)
-                }
-                _ => panic!("{} takes no class numbers", loss.kind.name()),
             }
         }
-        PanelTargets::Dense(targets) => {
-            let t = features(targets, outputs);
-            match loss.kind {
-                LossKind::Mse => pointwise::mean(simd, Mse, t, &mut view),
-                LossKind::L1 => pointwise::mean(simd, L1, t, &mut view),
-                LossKind::Huber { .. } => {
-                    pointwise::mean(simd, Huber(loss.parameter), t, &mut view)
-                }
-                LossKind::Bce => pointwise::mean(simd, Bce, t, &mut view),
-                LossKind::BceWithLogits if loss.pos_weight.is_empty() => {
-                    pointwise::mean(simd, WithLogits, t, &mut view)
-                }
-                LossKind::BceWithLogits => {
-                    let rule = WeightedWithLogits(&loss.pos_weight);
-                    pointwise::mean(simd, rule, t, &mut view);
-                }
-                LossKind::CrossEntropy { .. } => {
-                    entropy::of_shares(simd, loss, entropy::Dense(t), &mut view);
-                }
-                LossKind::Hinge => pointwise::mean(simd, margin::OneOutput(T::ONE), t, &mut view),
-                LossKind::Perceptron => {
-                    pointwise::mean(simd, margin::OneOutput(T::ZERO), t, &mut view);
-                }
-                LossKind::Nll => panic!("nll takes class numbers alone"),
-            }
-        }
+        silence(simd, &mut view);
     }
-    silence(simd, &mut view);
 }
 
 /// The class numbers as elements; −1 for rows beyond the batch.

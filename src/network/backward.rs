@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::forward::{apply_masks, needs_columns, share};
+use super::forward::{ApplyMasks, needs_columns, share};
 use super::workspace::Workspace;
 use super::{Linear, Network, Rowwise};
 use crate::activation::{self, Activation, Keeps};
@@ -173,7 +173,11 @@ impl<T: Element> Network<T> {
         let gradient = unsafe { share(&space.gradient).write(range.clone()) };
         if let Some(dropout) = layer.dropout {
             let masks = &space.masks[panel * layer.outputs..][features];
-            apply_masks(simd, dropout, masks, gradient);
+            simd.call(ApplyMasks {
+                p: dropout.p,
+                masks,
+                values: gradient,
+            });
         }
         if !relu_done && keeps != Keeps::Nothing {
             let kept = if layer.keeps_apart() {

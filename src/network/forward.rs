@@ -10,7 +10,7 @@ use crate::gemm::pack::{Scale, Source, blocks, pack_rows, panels_to_columns};
 use crate::gemm::{Epilogue, PANEL, panel_stride};
 use crate::pool::{Member, Shared};
 use crate::random::DropoutMask;
-use crate::simd::{Element, Simd, Vector};
+use crate::simd::{Element, Kernel, Simd, Vector};
 use crate::softmax;
 use std::ops::Range;
 use std::ptr::null_mut;
@@ -224,26 +224,34 @@ unsafe fn finish<S: Simd, T: Element>(
     }
     if let (true, Some(dropout)) = (training, layer.dropout) {
         let masks = &space.masks[panel * layer.outputs..][features];
-        apply_masks(simd, dropout, masks, out);
+        simd.call(ApplyMasks {
+            p: dropout.p,
+            masks,
+            values: out,
+        });
     }
 }
 
-/// Zeroes what is dropped and scales what is kept.
-#[inline(always)]
-pub(super) fn apply_masks<S: Simd, T: Element>(
-    simd: S,
-    dropout: Dropout,
-    masks: &[u16],
-    values: &mut [T],
-) {
-    let lanes = T::Vector::<S>::LANES;
-    let scale = T::Vector::<S>::splat(simd, DropoutMask::scale(dropout.p));
-    let zero = T::Vector::<S>::zero(simd);
-    for (mask, values) in masks.iter().zip(values.chunks_exact_mut(PANEL)) {
-        for (j, values) in values.chunks_exact_mut(lanes).enumerate() {
-            let keep = T::Vector::<S>::mask_from_bits(simd, u32::from(*mask) >> (j * lanes));
-            let scaled = T::Vector::<S>::load_slice(simd, values) * scale;
-            T::Vector::<S>::select(keep, scaled, zero).store_slice(values);
+/// Zeroes what is dropped and scales what is kept: a bit of `masks` for each of 16 rows of a feature.
+pub(super) struct ApplyMasks<'a, T> {
+    pub p: f64,
+    pub masks: &'a [u16],
+    pub values: &'a mut [T],
+}
+
+impl<T: Element> Kernel for ApplyMasks<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let lanes = T::Vector::<S>::LANES;
+        let scale = T::Vector::<S>::splat(simd, DropoutMask::scale(self.p));
+        let zero = T::Vector::<S>::zero(simd);
+        for (mask, values) in self.masks.iter().zip(self.values.chunks_exact_mut(PANEL)) {
+            for (j, values) in values.chunks_exact_mut(lanes).enumerate() {
+                let keep = T::Vector::<S>::mask_from_bits(simd, u32::from(*mask) >> (j * lanes));
+                let scaled = T::Vector::<S>::load_slice(simd, values) * scale;
+                T::Vector::<S>::select(keep, scaled, zero).store_slice(values);
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::{Clip, Group, Kind, Optimizer, Segment};
+use super::{Clip, Group, Kind, Optimizer, Segment, Update};
 use crate::buffer::Flat;
 use crate::error::{Error, Result};
 use crate::pool::{self, Shared};
@@ -108,15 +108,14 @@ impl<T: Element> State<T> {
             unsafe { shared.write(range) }
         };
         let [first, second, third] = &self.slots;
-        let slots = [part(first), part(second), part(third)];
-        self.rules.update(
-            simd,
+        simd.call(Update {
+            optimizer: &self.rules,
             clip,
-            range.start,
-            part(&self.parameters),
-            part(&self.gradients),
-            slots,
-        );
+            first: range.start,
+            weights: part(&self.parameters),
+            gradient: part(&self.gradients),
+            slots: [part(first), part(second), part(third)],
+        });
     }
 
     /// Σ g² of a chunk of [`Optimizer::norm_chunks`].

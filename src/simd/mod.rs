@@ -28,7 +28,6 @@ use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 use crate::buffer::Plain;
 pub use control::FloatControl;
 pub use isa::Isa;
-pub use portable::AnyPortable;
 
 /// An instruction set that this machine has.
 pub trait Simd: Copy + Send + Sync + 'static {

@@ -9,7 +9,7 @@ use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 pub struct Portable<const N: usize, const M: usize>;
 
 /// The portable instruction set that programs use.
-pub type AnyPortable = Portable<8, 4>;
+pub type AnyPortable = Portable<4, 2>;
 
 impl<const N: usize, const M: usize> Simd for Portable<N, M> {
     type F32 = Lanes<f32, N, N, M>;

@@ -40,9 +40,8 @@ def fails(nnrs):
     return run
 
 
-@pytest.fixture
-def flowers(tmp_path):
-    """A table of two numbers, a category and a class of three, of which each alone tells little; 120 rows."""
+def flower_rows() -> str:
+    """Return a table of two numbers, a category, and a class of three that it takes both numbers to tell."""
     generator = np.random.default_rng(0)
     species = np.repeat(["rose", "lily", "iris"], 40)
     length = generator.normal(size=120) + 4.0 * (species == "rose")
@@ -52,9 +51,26 @@ def flowers(tmp_path):
     lines += map(
         ",".join, zip(map(repr, length.tolist()), soil, map(repr, width.tolist()), species, strict=True)
     )
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture
+def flowers(tmp_path):
     path = tmp_path / "flowers.csv"
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    path.write_text(flower_rows(), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def trained_flowers(tmp_path_factory):
+    """The bytes of a model file trained on the flowers."""
+    folder = tmp_path_factory.mktemp("flowers")
+    (folder / "flowers.csv").write_text(flower_rows(), encoding="utf-8")
+    out = folder / "flowers.safetensors"
+    assert (
+        main(["train", str(folder / "flowers.csv"), "--epochs", "60", "--lr", "0.01", "--out", str(out)]) == 0
+    )
+    return out.read_bytes()
 
 
 @pytest.fixture

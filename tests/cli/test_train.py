@@ -89,7 +89,7 @@ def test_the_model_alone_reaches_that_accuracy(digits):
 
 
 def test_digits_without_matplotlib(nnrs, monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     result = nnrs("train", "digits", *QUICK)
     assert result.code == 0
     assert "pip install 'nnrs[plot]'" in result.out
@@ -287,8 +287,13 @@ def test_no_folder_for_the_model(fails, flowers):
 
 
 def test_plot_without_matplotlib(fails, flowers, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert "pip install 'nnrs[plot]'" in fails("train", flowers, *QUICK, "--plot")
+
+
+def test_plot_of_an_unknown_kind_is_refused_before_training(fails, flowers, tmp_path):
+    assert ".png" in fails("train", flowers, *QUICK, "--plot", "curves.xyz")
+    assert not (tmp_path / "flowers.safetensors").exists()
 
 
 def test_loss_that_overflows(fails, houses):

@@ -75,7 +75,7 @@ def test_shape_errors_name_what_is_wrong():
     with pytest.raises(ValueError, match=r"x has shape \(2, 5, 3\).*Flatten"):
         layer(np.zeros((2, 5, 3), "float32"))
     layer(np.zeros((5, 3), "float32"))
-    with pytest.raises(ValueError, match=r"dout has shape \(5, 3\).*\(5, 2\)"):
+    with pytest.raises(ValueError, match=r"dout has shape \(5, 3\).*\b2\b"):
         layer.backward(np.zeros((5, 3), "float32"))
 
 
@@ -83,6 +83,10 @@ def test_shape_errors_name_what_is_wrong():
     ("arguments", "error", "says"),
     [
         ({"in_features": -1}, ValueError, "in_features is -1"),
+        ({"in_features": 2**39 + 1}, ValueError, r"2 × 549755813889; expected at most 2\*\*40"),
+        ({"in_features": 2**63}, ValueError, "in_features is 9223372036854775808"),
+        ({"in_features": 2**32, "out_features": 2**32}, ValueError, "at most"),
+        ({"in_features": 0, "out_features": 2**41}, ValueError, "out_features is 2199023255552"),
         ({"out_features": 2.0}, TypeError, "out_features must be an int, got float"),
         ({"out_features": True}, TypeError, "out_features must be an int, got bool"),
         ({"init": "he"}, ValueError, "init is 'he'; expected 'uniform'"),

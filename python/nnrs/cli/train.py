@@ -132,13 +132,17 @@ def _plot_path(args: argparse.Namespace, out: Path) -> Path | None:
     if args.plot is None and args.data != "digits":
         return None
     try:
-        import matplotlib  # noqa: F401
+        from matplotlib.figure import Figure
     except ImportError:
         if args.plot is not None:
             raise DataError("--plot needs matplotlib: pip install 'nnrs[plot]'") from None
         print("no plot: it needs matplotlib (pip install 'nnrs[plot]')")
         return None
-    return args.plot if args.plot not in (None, Path()) else out.with_suffix(".png")
+    path: Path = args.plot if args.plot not in (None, Path()) else out.with_suffix(".png")
+    kinds = Figure().canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in kinds:
+        raise DataError(f"--plot {path}: expected a name that ends in one of .{', .'.join(sorted(kinds))}")
+    return path
 
 
 def _write_holdout(problem: Problem, out: Path) -> Path:
@@ -248,7 +252,9 @@ def _report_regression(problem: Problem, history: History, args: argparse.Namesp
         print(f"validation: r2 {row['val_r2']:.4f}, root mean squared error {error:.6g}")
 
 
-def _report_classes(problem: Problem, model: nn.Sequential, history: History, args: argparse.Namespace) -> None:
+def _report_classes(
+    problem: Problem, model: nn.Sequential, history: History, args: argparse.Namespace
+) -> None:
     if problem.test is None:
         row = _best_epoch(history, args)
         if "val_accuracy" in row:
@@ -284,10 +290,8 @@ def _draw(path: Path, problem: Problem, model: nn.Sequential, history: History) 
         right.suptitle(f"{len(wrong)} of {len(y)} test rows misclassified: true → predicted")
         ax = right.subplots()
         if len(shown):
-            plot.images(x[shown], y[shown], predicted[shown], shape=problem.image, columns=6, ax=ax)
+            columns = math.ceil(math.sqrt(len(shown)))
+            plot.images(x[shown], y[shown], predicted[shown], shape=problem.image, columns=columns, ax=ax)
         else:
             ax.set_axis_off()
-    try:
-        figure.savefig(path, dpi=120)
-    except ValueError as error:
-        raise DataError(f"{path}: {error}") from None
+    figure.savefig(path, dpi=120)

@@ -222,5 +222,5 @@ def _check_out(out: object, result: Array, inputs: dict[str, Any]) -> None:
     if not out.flags.writeable:
         raise ValueError("out is read-only; expected a writable array")
     for name, array in inputs.items():
-        if isinstance(array, np.ndarray) and array is not out and np.may_share_memory(out, array):
-            raise ValueError(f"out overlaps {name}; expected memory of its own")
+        if isinstance(array, np.ndarray) and np.may_share_memory(out, array):
+            raise ValueError(f"out shares memory with {name}; expected an array of its own")

@@ -16,6 +16,9 @@ __all__ = ["Linear", "check_dtype", "check_size"]
 
 Array = NDArray[Any]
 
+# As many as one buffer of the core holds: beyond it a size is a slip, or an overflow in the making.
+_MOST_WEIGHTS = 1 << 40
+
 
 class Linear(Layer):
     """Weighted sums and a bias: y = x · Wᵀ + b.
@@ -41,7 +44,7 @@ class Linear(Layer):
     Raises
     ------
     ValueError
-        If a size is negative, or `init` or `dtype` is an unknown name.
+        If a size is negative, there are more than 2**40 weights, or `init` or `dtype` is an unknown name.
     TypeError
         If a size is no int.
 
@@ -75,6 +78,10 @@ class Linear(Layer):
         dtype: str = "float32",
     ) -> None:
         shape = (check_size("out_features", out_features), check_size("in_features", in_features))
+        if shape[0] * shape[1] > _MOST_WEIGHTS:
+            raise ValueError(
+                f"out_features × in_features is {shape[0]} × {shape[1]}; expected at most 2**40 weights"
+            )
         dtype = check_dtype(dtype)
         # None once the values are the user's own.
         self._recipe: Recipe | None = Recipe(init, resolve_seed(None), 0)
@@ -154,11 +161,11 @@ class Linear(Layer):
 
 
 def check_size(name: str, value: int) -> int:
-    """Return a number of features; TypeError for what is no int, ValueError below 0."""
+    """Return a number of features; TypeError for what is no int, ValueError outside 0 … 2**40."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name} must be an int, got {type(value).__name__}")
-    if value < 0:
-        raise ValueError(f"{name} is {value}; expected at least 0")
+    if not 0 <= value <= _MOST_WEIGHTS:
+        raise ValueError(f"{name} is {value}; expected 0 to 2**40")
     return int(value)
 
 

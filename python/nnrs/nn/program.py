@@ -56,7 +56,8 @@ class Run:
         self._flat: Flat | None = None
         self._numbers: dict[Layer, int] = {}
         self._networks: dict[tuple[str, int], _core.Network] = {}
-        self._running: tuple[_core.Network | None, tuple[int, ...]] | None = None
+        # The network of the last forward, the shape of its inputs, and its dtype.
+        self._running: tuple[_core.Network | None, tuple[int, ...], str] | None = None
 
     def compile(self, flat: Flat | None, dropouts: dict[Layer, int]) -> None:
         """Take over where the parameters lie; `dropouts` numbers those that are active."""
@@ -98,17 +99,18 @@ class Run:
                 out = network.forward(rows)
             else:
                 out = network.forward(rows, clock.seed, clock.step)
-        self._running = (network, x.shape)
+        self._running = (network, x.shape, str(out.dtype))
         return out
 
     def backward(self, dout: Array, need_dx: bool) -> Array | None:
         """Add into the gradients; return the gradient of the input."""
         if self._running is None:
             raise no_forward()
-        network, shape = self._running
+        network, shape, dtype = self._running
         dx: Array | None = dout
         if network is not None:
-            dx = network.backward(dout, need_dx)
+            # A module of the user's behind this run may well work in float64.
+            dx = network.backward(dout.astype(dtype, copy=False), need_dx)
         self._running = None
         return None if dx is None else dx.reshape(shape)
 
@@ -217,6 +219,7 @@ class Program:
     __slots__ = (
         "_clock",
         "_parts",
+        "_ready",
         "backward",
         "dropouts",
         "evaluate",
@@ -243,6 +246,8 @@ class Program:
     ) -> None:
         self._parts: list[Run | Own] = group(leaves, dtype)
         self._clock = clock
+        # Whether every part kept what the last forward left for one backward.
+        self._ready = False
         self.modes = modes
         runs = [part for part in self._parts if isinstance(part, Run)]
         self.dropouts = [layer for run in runs for layer in run.dropouts]
@@ -274,21 +279,29 @@ class Program:
 
     def _forward(self, x: Array) -> Array:
         clock = self._clock
+        self._ready = False
         for part in self._parts:
             x = part.forward(x, clock)
+        self._ready = True
         if clock is not None:
             clock.step += 1
         return x
 
     def _backward(self, dout: Array, need_dx: bool = True) -> Array | None:
-        d: Array | None = dout
-        for number in range(len(self._parts) - 1, -1, -1):
+        if not self._ready:
+            raise no_forward()
+        first = len(self._parts) - 1
+        d = self._parts[first].backward(dout, need_dx or first > 0)
+        # What fails before this line has written nothing, and may be tried again.
+        self._ready = False
+        for number in range(first - 1, -1, -1):
             assert d is not None
             d = self._parts[number].backward(d, need_dx or number > 0)
         return d if need_dx else None
 
     def _sample(self, x: Array) -> Array:
         out = self._forward(x)
+        self._ready = False
         for part in self._parts:
             part.forget()
         return out

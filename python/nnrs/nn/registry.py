@@ -95,6 +95,8 @@ class Registry:
         value = None if array is None else np.asarray(array)
         if value is not None and value.dtype.kind == "O":
             raise TypeError(f"buffer {name!r} has dtype object; expected an array of numbers")
+        for other in (self._parameters, self._modules):
+            _release(other.pop(name, None))
         self._buffers[name] = value
         object.__setattr__(self, name, value)
 
