@@ -3,6 +3,9 @@
 //! One exponential an element and one division a row. Nothing overflows; −∞ beside finite values has probability 0;
 //! a NaN, an +∞ or nothing but −∞ makes the whole row NaN. Rows in panels and rows by themselves give the same bits.
 
+#[cfg(test)]
+mod tests;
+
 use crate::gemm::PANEL;
 use crate::gemm::pack::{panel_from_rows, rows_from_panel};
 use crate::lanes::{Feature, PanelSum, RowSum, features, features_mut, load, store};

@@ -23,22 +23,13 @@ pub(super) fn mean<S: Simd, T: Element, R: Rule<T>>(
     let outputs = view.z.len();
     let count = T::Vector::<S>::splat(simd, T::from_f64(outputs as f64));
     for at in (0..PANEL).step_by(T::Vector::<S>::LANES) {
-        let mut sum = PanelSum::new(simd);
-        match &mut view.dz {
-            Some(dz) => {
-                let factor = load::<T::Vector<S>>(simd, view.factors, at) / count;
-                for (j, ((z, t), dz)) in view.z.iter().zip(t).zip(&mut **dz).enumerate() {
-                    let (loss, slope) = rule.at(simd, j, load(simd, z, at), load(simd, t, at));
-                    sum.add(j, loss);
-                    store(slope * factor, dz, at);
-                }
-            }
-            None => {
-                for (j, (z, t)) in view.z.iter().zip(t).enumerate() {
-                    let (loss, _) =
-                        rule.at::<T::Vector<S>>(simd, j, load(simd, z, at), load(simd, t, at));
-                    sum.add(j, loss);
-                }
+        let mut sum = PanelSum::<T::Vector<S>>::new(simd);
+        let factor = load::<T::Vector<S>>(simd, view.factors, at) / count;
+        for (j, (z, t)) in view.z.iter().zip(t).enumerate() {
+            let (loss, slope) = rule.at(simd, j, load(simd, z, at), load(simd, t, at));
+            sum.add(j, loss);
+            if let Some(dz) = &mut view.dz {
+                store(slope * factor, &mut dz[j], at);
             }
         }
         store(sum.total(outputs) / count, view.losses, at);
