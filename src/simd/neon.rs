@@ -91,7 +91,10 @@ macro_rules! vector {
                 let mut lanes: [$bits; $lanes] = [0; $lanes];
                 // SAFETY: as above; the array holds the vector.
                 unsafe { $int_store(lanes.as_mut_ptr(), self.0) };
-                lanes.iter().enumerate().fold(0, |bits, (i, lane)| bits | ((*lane & 1) as u32) << i)
+                lanes
+                    .iter()
+                    .enumerate()
+                    .fold(0, |bits, (i, lane)| bits | ((*lane & 1) as u32) << i)
             }
         }
 
@@ -222,11 +225,20 @@ macro_rules! vector {
                 Self(unsafe { $from_bits($shift($to_bits(self.0), $shift_dup(-(N as i32) as _))) })
             }
             #[inline(always)]
-            unsafe fn transpose(_: Neon, source: *const $t, source_stride: usize, target: *mut $t, target_stride: usize) {
+            unsafe fn transpose(
+                _: Neon,
+                source: *const $t,
+                source_stride: usize,
+                target: *mut $t,
+                target_stride: usize,
+            ) {
                 for row in 0..$lanes {
                     for column in 0..$lanes {
                         // SAFETY: the caller vouches for LANES rows of LANES elements on both sides.
-                        unsafe { *target.add(column * target_stride + row) = *source.add(row * source_stride + column) };
+                        unsafe {
+                            *target.add(column * target_stride + row) =
+                                *source.add(row * source_stride + column)
+                        };
                     }
                 }
             }
@@ -235,20 +247,84 @@ macro_rules! vector {
 }
 
 vector!(
-    F32x4, float32x4_t, Mask32x4, uint32x4_t, f32, u32, 4,
-    vdupq_n_f32, vld1q_f32, vst1q_f32, vfmaq_f32, vsqrtq_f32, vabsq_f32, vnegq_f32,
-    vaddq_f32, vsubq_f32, vmulq_f32, vdivq_f32, vcltq_f32, vcleq_f32, vceqq_f32, vbslq_f32,
-    vreinterpretq_u32_f32, vreinterpretq_f32_u32, vandq_u32, vorrq_u32, veorq_u32, vaddq_u32, vsubq_u32,
-    vdupq_n_u32, vld1q_u32, vst1q_u32, vceqq_u32, vshlq_u32, vdupq_n_s32, vmvnq_u32,
-    |a, b| vmulq_u32(vandq_u32(a, vdupq_n_u32(0xffff)), vandq_u32(b, vdupq_n_u32(0xffff)))
+    F32x4,
+    float32x4_t,
+    Mask32x4,
+    uint32x4_t,
+    f32,
+    u32,
+    4,
+    vdupq_n_f32,
+    vld1q_f32,
+    vst1q_f32,
+    vfmaq_f32,
+    vsqrtq_f32,
+    vabsq_f32,
+    vnegq_f32,
+    vaddq_f32,
+    vsubq_f32,
+    vmulq_f32,
+    vdivq_f32,
+    vcltq_f32,
+    vcleq_f32,
+    vceqq_f32,
+    vbslq_f32,
+    vreinterpretq_u32_f32,
+    vreinterpretq_f32_u32,
+    vandq_u32,
+    vorrq_u32,
+    veorq_u32,
+    vaddq_u32,
+    vsubq_u32,
+    vdupq_n_u32,
+    vld1q_u32,
+    vst1q_u32,
+    vceqq_u32,
+    vshlq_u32,
+    vdupq_n_s32,
+    vmvnq_u32,
+    |a, b| vmulq_u32(
+        vandq_u32(a, vdupq_n_u32(0xffff)),
+        vandq_u32(b, vdupq_n_u32(0xffff))
+    )
 );
 
 vector!(
-    F64x2, float64x2_t, Mask64x2, uint64x2_t, f64, u64, 2,
-    vdupq_n_f64, vld1q_f64, vst1q_f64, vfmaq_f64, vsqrtq_f64, vabsq_f64, vnegq_f64,
-    vaddq_f64, vsubq_f64, vmulq_f64, vdivq_f64, vcltq_f64, vcleq_f64, vceqq_f64, vbslq_f64,
-    vreinterpretq_u64_f64, vreinterpretq_f64_u64, vandq_u64, vorrq_u64, veorq_u64, vaddq_u64, vsubq_u64,
-    vdupq_n_u64, vld1q_u64, vst1q_u64, vceqq_u64, vshlq_u64, vdupq_n_s64,
+    F64x2,
+    float64x2_t,
+    Mask64x2,
+    uint64x2_t,
+    f64,
+    u64,
+    2,
+    vdupq_n_f64,
+    vld1q_f64,
+    vst1q_f64,
+    vfmaq_f64,
+    vsqrtq_f64,
+    vabsq_f64,
+    vnegq_f64,
+    vaddq_f64,
+    vsubq_f64,
+    vmulq_f64,
+    vdivq_f64,
+    vcltq_f64,
+    vcleq_f64,
+    vceqq_f64,
+    vbslq_f64,
+    vreinterpretq_u64_f64,
+    vreinterpretq_f64_u64,
+    vandq_u64,
+    vorrq_u64,
+    veorq_u64,
+    vaddq_u64,
+    vsubq_u64,
+    vdupq_n_u64,
+    vld1q_u64,
+    vst1q_u64,
+    vceqq_u64,
+    vshlq_u64,
+    vdupq_n_s64,
     |mask| vreinterpretq_u64_u32(vmvnq_u32(vreinterpretq_u32_u64(mask))),
     |a, b| vmull_u32(vmovn_u64(a), vmovn_u64(b))
 );
