@@ -102,7 +102,8 @@ pub fn save(path: &Path, content: &Content) -> std::result::Result<(), FileError
         })
         .collect::<std::result::Result<Vec<_>, FileError>>()?;
     let metadata = (!content.metadata.is_empty()).then(|| content.metadata.clone());
-    let bytes = serialize(views, metadata).map_err(format)?;
+    let mut bytes = serialize(views, metadata).map_err(format)?;
+    sort_header(&mut bytes);
     let temporary = temporary(path).map_err(|error| FileError::Format(error.to_string()))?;
     let written = (|| {
         let mut file = File::create(&temporary)?;
@@ -115,6 +116,22 @@ pub fn save(path: &Path, content: &Content) -> std::result::Result<(), FileError
         let _ = fs::remove_file(&temporary);
     }
     Ok(written?)
+}
+
+/// Writes the header's entries in the order of their names, so that equal content makes equal bytes.
+fn sort_header(bytes: &mut [u8]) {
+    let Some((len, rest)) = bytes.split_first_chunk_mut::<8>() else {
+        return;
+    };
+    let header = &mut rest[..u64::from_le_bytes(*len) as usize];
+    if let Ok(entries) = serde_json::from_slice::<serde_json::Value>(header) {
+        let sorted = entries.to_string();
+        // The same entries in another order: as long as before, but for the padding of spaces at the end.
+        if sorted.len() <= header.len() {
+            header[..sorted.len()].copy_from_slice(sorted.as_bytes());
+            header[sorted.len()..].fill(b' ');
+        }
+    }
 }
 
 /// Reads a file.
@@ -193,7 +210,9 @@ mod tests {
                     bytes,
                 },
             )],
-            metadata: HashMap::from([("nnrs_format".into(), "1".into())]),
+            metadata: ["nnrs_format", "task", "classes", "architecture"]
+                .map(|name| (name.to_string(), "1".to_string()))
+                .into(),
         }
     }
 
@@ -210,6 +229,10 @@ mod tests {
         save(&path, &content()).unwrap();
         save(&path, &content()).unwrap();
         assert_eq!(load(&path).unwrap(), content());
+        let again = folder.join("again.safetensors");
+        save(&again, &content()).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), fs::read(&again).unwrap());
+        fs::remove_file(again).unwrap();
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
         fs::remove_dir_all(folder).unwrap();
     }

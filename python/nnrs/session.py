@@ -195,15 +195,15 @@ class PythonSession:
 
     def _apply(self) -> None:
         options = self._options
-        if options.clip_grad_value is not None:
-            for parameter in self._parameters:
-                np.clip(parameter.grad, -options.clip_grad_value, options.clip_grad_value, out=parameter.grad)
         if options.clip_grad_norm is not None:
             squares = sum(float(np.square(p.grad, dtype=np.float64).sum()) for p in self._parameters)
             factor = options.clip_grad_norm / (math.sqrt(squares) + 1e-6)
             if factor < 1:
                 for parameter in self._parameters:
                     parameter.grad *= parameter.dtype.type(factor)
+        if options.clip_grad_value is not None:
+            for parameter in self._parameters:
+                np.clip(parameter.grad, -options.clip_grad_value, options.clip_grad_value, out=parameter.grad)
         self._optimizer.step()
         self.global_step += 1
 

@@ -6,7 +6,6 @@
 
 use super::PANEL;
 use crate::simd::{Element, Kernel, Simd, Vector};
-use std::array::from_fn;
 
 /// Where the chains of a tile begin.
 #[derive(Clone, Copy)]
@@ -98,30 +97,58 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
         let c_at = |r: usize, j: usize| {
             t.c.add(r * t.c_row + column_offset::<T::Vector<S>>(j, t.c_panel))
         };
-        let mut sums: [[T::Vector<S>; V]; R] = match t.start {
-            Start::Zero => [[T::Vector::<S>::zero(simd); V]; R],
-            Start::Rows(bias) => from_fn(|r| [T::Vector::<S>::splat(simd, *bias.add(r)); V]),
-            Start::Columns(bias) => {
-                [from_fn(|j| T::Vector::<S>::load(simd, bias.add(j * lanes))); R]
+        let mut sums = [[T::Vector::<S>::zero(simd); V]; R];
+        // Loops, not `from_fn`: a closure that is not inlined is compiled without the instruction set.
+        match t.start {
+            Start::Zero => {}
+            Start::Rows(bias) => {
+                for (r, row) in sums.iter_mut().enumerate() {
+                    *row = [T::Vector::<S>::splat(simd, *bias.add(r)); V];
+                }
             }
-            Start::Target => from_fn(|r| from_fn(|j| T::Vector::<S>::load(simd, c_at(r, j)))),
-        };
+            Start::Columns(bias) => {
+                let mut columns = [T::Vector::<S>::zero(simd); V];
+                for (j, column) in columns.iter_mut().enumerate() {
+                    *column = T::Vector::<S>::load(simd, bias.add(j * lanes));
+                }
+                sums = [columns; R];
+            }
+            Start::Target => {
+                for (r, row) in sums.iter_mut().enumerate() {
+                    for (j, sum) in row.iter_mut().enumerate() {
+                        *sum = T::Vector::<S>::load(simd, c_at(r, j));
+                    }
+                }
+            }
+        }
 
         let (mut a_block, mut b, mut k_left) = (t.a, t.b, t.k);
         while k_left > 0 {
             let k_here = k_left.min(t.k_block);
-            let mut a: [*const T; ROW_GROUPS] =
-                from_fn(|g| opaque(a_block.wrapping_add(3 * g * t.a_row)));
+            let mut a = [a_block; ROW_GROUPS];
+            for (g, a) in a.iter_mut().enumerate() {
+                *a = opaque(a_block.wrapping_add(3 * g * t.a_row));
+            }
             for _ in 0..k_here {
-                let vectors: [T::Vector<S>; V] = from_fn(|j| {
-                    T::Vector::<S>::load(simd, b.add(column_offset::<T::Vector<S>>(j, t.b_panel)))
-                });
-                for (r, row) in sums.iter_mut().enumerate() {
-                    let factor = T::Vector::<S>::splat(simd, *a[r / 3].add(r % 3 * t.a_row));
-                    for (sum, vector) in row.iter_mut().zip(vectors) {
-                        *sum = factor.mul_add(vector, *sum);
-                    }
+                let mut vectors = [T::Vector::<S>::zero(simd); V];
+                for (j, vector) in vectors.iter_mut().enumerate() {
+                    *vector = T::Vector::<S>::load(
+                        simd,
+                        b.add(column_offset::<T::Vector<S>>(j, t.b_panel)),
+                    );
                 }
+                // Written out: as a loop, 14 rows would be more than the compiler unrolls.
+                macro_rules! row {
+                    ($($r:literal)*) => {
+                        $(if $r < R {
+                            let factor = T::Vector::<S>::splat(simd, *a[$r / 3].add($r % 3 * t.a_row));
+                            for (sum, vector) in sums[$r].iter_mut().zip(vectors) {
+                                *sum = factor.mul_add(vector, *sum);
+                            }
+                        })*
+                    };
+                }
+                row!(0 1 2 3 4 5 6 7 8 9 10 11 12 13);
                 for a in a.iter_mut().take(R.div_ceil(3)) {
                     *a = a.wrapping_add(t.a_k);
                 }

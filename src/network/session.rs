@@ -382,6 +382,7 @@ impl<T: Element> Session<T> {
                 ))
                 .into());
             }
+            let rows = picks.len();
             let (mut sum, mut total) = (0.0, 0.0);
             let mut looked = Instant::now();
             for (number, picks) in picks.chunks(plan.batch_size).enumerate() {
@@ -404,8 +405,9 @@ impl<T: Element> Session<T> {
                 let (loss, weight) = unsafe { self.train_checked(isa, state, &batch, rate)? };
                 sum += loss * weight;
                 total += weight;
-                if looked.elapsed() >= LOOK_AFTER {
-                    look(number * plan.batch_size + picks.len(), sum / total)?;
+                let rows_done = number * plan.batch_size + batch.rows;
+                if looked.elapsed() >= LOOK_AFTER && rows_done < rows {
+                    look(rows_done, sum / total)?;
                     looked = Instant::now();
                 }
             }
@@ -478,8 +480,14 @@ pub struct Plan<'a> {
 }
 
 fn not_finite(what: &str, value: f64) -> Error {
+    let value = if value.is_nan() {
+        "nan".to_string()
+    } else {
+        value.to_string()
+    };
     Error::NonFinite(format!(
-        "{what} is {value}; nothing of this step was written. Try a lower learning rate, scaled features or clipping"
+        "{what} is {value}, not finite; nothing of this step was written. Try a lower learning rate, scaled features or \
+         clipping"
     ))
 }
 
@@ -663,14 +671,14 @@ unsafe fn clip_and_update<S: Simd, T: Element>(
         }
         member.barrier();
         // SAFETY: finished before the barrier.
-        let whole = unsafe { norms.read(0..chunks) }.iter().sum::<f64>().sqrt();
+        let squared = unsafe { norms.read(0..chunks) }.iter().sum::<f64>();
         if member.index == 0 {
-            norm.store(whole.to_bits(), Ordering::Relaxed);
+            norm.store(squared.sqrt().to_bits(), Ordering::Relaxed);
         }
-        if !whole.is_finite() {
+        if !squared.is_finite() {
             return;
         }
-        scale = clip_scale(whole, most);
+        scale = clip_scale(squared, most);
     }
     let clip = Clip::new(scale, options.clip_value);
     let lines = member.share(state.len().div_ceil(PANEL));

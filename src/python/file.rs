@@ -12,7 +12,23 @@ use std::path::PathBuf;
 
 fn raise(path: &std::path::Path, error: FileError) -> PyErr {
     match error {
-        FileError::Io(error) => error.into(),
+        FileError::Io(error) => {
+            let raised: PyErr = std::io::Error::from(error.kind()).into();
+            let code = error.raw_os_error();
+            Python::attach(|py| {
+                let message = error.to_string();
+                let reason = message
+                    .split(" (os error")
+                    .next()
+                    .unwrap_or_default()
+                    .to_string();
+                // OSError(number, reason, file name): the form in which Python's own functions raise it.
+                match raised.get_type(py).call1((code.unwrap_or(0), reason, path)) {
+                    Ok(value) => PyErr::from_value(value),
+                    Err(_) => raised,
+                }
+            })
+        }
         FileError::Format(message) => {
             FileFormatError::new_err(format!("{} is not a model file: {message}", path.display()))
         }

@@ -259,7 +259,7 @@ impl Loss {
         reduction: &str,
     ) -> PyResult<Bound<'py, PyAny>> {
         let reduction = reduction_named(reduction)?;
-        let float = common_float(&[("pred", Some(pred))])?;
+        let float = common_float(&[("pred", Some(pred)), ("target", Some(target))])?;
         with_float!(float, T => {
             let c = Compared::read::<T>(&self.loss, pred, target, sample_weight)?;
             let value = c.with::<T, _>(|pred, targets| compute(py, c.flops(), || {
@@ -287,7 +287,7 @@ impl Loss {
         reduction: &str,
     ) -> PyResult<Bound<'py, PyAny>> {
         let reduction = reduction_named(reduction)?;
-        let float = common_float(&[("pred", Some(pred))])?;
+        let float = common_float(&[("pred", Some(pred)), ("target", Some(target))])?;
         with_float!(float, T => {
             let c = Compared::read::<T>(&self.loss, pred, target, sample_weight)?;
             let mut out = Output::<T>::new(py, c.pred.shape());
@@ -309,7 +309,7 @@ impl Loss {
         target: &Bound<'py, PyAny>,
         sample_weight: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyTuple>> {
-        let float = common_float(&[("pred", Some(pred))])?;
+        let float = common_float(&[("pred", Some(pred)), ("target", Some(target))])?;
         with_float!(float, T => {
             let c = Compared::read::<T>(&self.loss, pred, target, sample_weight)?;
             let mut out = Output::<T>::new(py, c.pred.shape());

@@ -21,7 +21,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
 pyo3::create_exception!(
-    _core,
+    nnrs._core,
     FileFormatError,
     PyValueError,
     "A model file that is damaged, hostile or of another format."

@@ -1,8 +1,20 @@
 //! The portable form: arrays, plain loops, and a fused multiply-add that needs no such instruction.
 
 use super::{Element, Kernel, Mask, Simd, Vector};
-use std::array::from_fn;
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
+
+/// An array from its index, by a loop: closures might not be inlined.
+macro_rules! each {
+    ($i:ident => $value:expr) => {{
+        let mut lanes = [Default::default(); _];
+        let mut $i = 0;
+        while $i < lanes.len() {
+            lanes[$i] = $value;
+            $i += 1;
+        }
+        lanes
+    }};
+}
 
 /// The portable instruction set with `N` lanes of float32 and `M` = N/2 of float64.
 #[derive(Clone, Copy)]
@@ -39,21 +51,21 @@ impl<const L: usize> BitAnd for LaneMask<L> {
     type Output = Self;
     #[inline(always)]
     fn bitand(self, other: Self) -> Self {
-        Self(from_fn(|i| self.0[i] & other.0[i]))
+        Self(each!(i => self.0[i] & other.0[i]))
     }
 }
 impl<const L: usize> BitOr for LaneMask<L> {
     type Output = Self;
     #[inline(always)]
     fn bitor(self, other: Self) -> Self {
-        Self(from_fn(|i| self.0[i] | other.0[i]))
+        Self(each!(i => self.0[i] | other.0[i]))
     }
 }
 impl<const L: usize> Not for LaneMask<L> {
     type Output = Self;
     #[inline(always)]
     fn not(self) -> Self {
-        Self(from_fn(|i| !self.0[i]))
+        Self(each!(i => !self.0[i]))
     }
 }
 impl<const L: usize> Mask for LaneMask<L> {
@@ -129,7 +141,7 @@ impl Scalar for f64 {
 /// A function of its own: some fifty instructions that every kernel would else repeat wherever it multiplies and adds.
 #[inline(never)]
 fn fused<T: Scalar, const L: usize>(a: &[T; L], b: &[T; L], c: &[T; L]) -> [T; L] {
-    from_fn(|i| a[i].fused(b[i], c[i]))
+    each!(i => a[i].fused(b[i], c[i]))
 }
 
 macro_rules! lanes {
@@ -138,35 +150,35 @@ macro_rules! lanes {
             type Output = Self;
             #[inline(always)]
             fn add(self, other: Self) -> Self {
-                Self(from_fn(|i| self.0[i] + other.0[i]))
+                Self(each!(i => self.0[i] + other.0[i]))
             }
         }
         impl<const N: usize, const M: usize> Sub for Lanes<$t, $lanes, N, M> {
             type Output = Self;
             #[inline(always)]
             fn sub(self, other: Self) -> Self {
-                Self(from_fn(|i| self.0[i] - other.0[i]))
+                Self(each!(i => self.0[i] - other.0[i]))
             }
         }
         impl<const N: usize, const M: usize> Mul for Lanes<$t, $lanes, N, M> {
             type Output = Self;
             #[inline(always)]
             fn mul(self, other: Self) -> Self {
-                Self(from_fn(|i| self.0[i] * other.0[i]))
+                Self(each!(i => self.0[i] * other.0[i]))
             }
         }
         impl<const N: usize, const M: usize> Div for Lanes<$t, $lanes, N, M> {
             type Output = Self;
             #[inline(always)]
             fn div(self, other: Self) -> Self {
-                Self(from_fn(|i| self.0[i] / other.0[i]))
+                Self(each!(i => self.0[i] / other.0[i]))
             }
         }
         impl<const N: usize, const M: usize> Neg for Lanes<$t, $lanes, N, M> {
             type Output = Self;
             #[inline(always)]
             fn neg(self) -> Self {
-                Self(from_fn(|i| -self.0[i]))
+                Self(each!(i => -self.0[i]))
             }
         }
 
@@ -193,7 +205,7 @@ macro_rules! lanes {
             #[inline(always)]
             unsafe fn load_partial(_: Self::Simd, source: *const $t, count: usize) -> Self {
                 // SAFETY: only the first `count` elements are read, for which the caller vouches.
-                Self(from_fn(|i| {
+                Self(each!(i => {
                     if i < count {
                         unsafe { source.add(i).read() }
                     } else {
@@ -214,27 +226,27 @@ macro_rules! lanes {
             }
             #[inline(always)]
             fn sqrt(self) -> Self {
-                Self(from_fn(|i| self.0[i].root()))
+                Self(each!(i => self.0[i].root()))
             }
             #[inline(always)]
             fn abs(self) -> Self {
-                Self(from_fn(|i| self.0[i].magnitude()))
+                Self(each!(i => self.0[i].magnitude()))
             }
             #[inline(always)]
             fn lt(self, other: Self) -> Self::Mask {
-                LaneMask(from_fn(|i| self.0[i] < other.0[i]))
+                LaneMask(each!(i => self.0[i] < other.0[i]))
             }
             #[inline(always)]
             fn le(self, other: Self) -> Self::Mask {
-                LaneMask(from_fn(|i| self.0[i] <= other.0[i]))
+                LaneMask(each!(i => self.0[i] <= other.0[i]))
             }
             #[inline(always)]
             fn eq(self, other: Self) -> Self::Mask {
-                LaneMask(from_fn(|i| self.0[i] == other.0[i]))
+                LaneMask(each!(i => self.0[i] == other.0[i]))
             }
             #[inline(always)]
             fn select(mask: Self::Mask, if_true: Self, if_false: Self) -> Self {
-                Self(from_fn(|i| {
+                Self(each!(i => {
                     if mask.0[i] {
                         if_true.0[i]
                     } else {
@@ -244,42 +256,42 @@ macro_rules! lanes {
             }
             #[inline(always)]
             fn mask_from_bits(_: Self::Simd, bits: u32) -> Self::Mask {
-                LaneMask(from_fn(|i| bits >> i & 1 == 1))
+                LaneMask(each!(i => bits >> i & 1 == 1))
             }
             #[inline(always)]
             fn bit_and(self, other: Self) -> Self {
-                Self(from_fn(|i| self.0[i].bits(other.0[i], |a, b| a & b)))
+                Self(each!(i => self.0[i].bits(other.0[i], |a, b| a & b)))
             }
             #[inline(always)]
             fn bit_or(self, other: Self) -> Self {
-                Self(from_fn(|i| self.0[i].bits(other.0[i], |a, b| a | b)))
+                Self(each!(i => self.0[i].bits(other.0[i], |a, b| a | b)))
             }
             #[inline(always)]
             fn bit_xor(self, other: Self) -> Self {
-                Self(from_fn(|i| self.0[i].bits(other.0[i], |a, b| a ^ b)))
+                Self(each!(i => self.0[i].bits(other.0[i], |a, b| a ^ b)))
             }
             #[inline(always)]
             fn bit_add(self, other: Self) -> Self {
-                Self(from_fn(|i| self.0[i].bits(other.0[i], u64::wrapping_add)))
+                Self(each!(i => self.0[i].bits(other.0[i], u64::wrapping_add)))
             }
             #[inline(always)]
             fn bit_sub(self, other: Self) -> Self {
-                Self(from_fn(|i| self.0[i].bits(other.0[i], u64::wrapping_sub)))
+                Self(each!(i => self.0[i].bits(other.0[i], u64::wrapping_sub)))
             }
             #[inline(always)]
             fn bit_mul_low(self, other: Self) -> Self {
                 const LOW: u64 = (1 << (4 * size_of::<$t>())) - 1;
-                Self(from_fn(|i| {
+                Self(each!(i => {
                     self.0[i].bits(other.0[i], |a, b| (a & LOW) * (b & LOW))
                 }))
             }
             #[inline(always)]
             fn bit_shl<const K: u32>(self) -> Self {
-                Self(from_fn(|i| self.0[i].bits(0.0, |a, _| a << K)))
+                Self(each!(i => self.0[i].bits(0.0, |a, _| a << K)))
             }
             #[inline(always)]
             fn bit_shr<const K: u32>(self) -> Self {
-                Self(from_fn(|i| self.0[i].bits(0.0, |a, _| a >> K)))
+                Self(each!(i => self.0[i].bits(0.0, |a, _| a >> K)))
             }
             #[inline(always)]
             unsafe fn transpose(

@@ -61,10 +61,10 @@ def test_clipping(limits, table, network, trainer_of):
     trainer.step(x, y)
     model.backward(nn.CrossEntropyLoss().value_and_grad(model(x), y)[1])
     gradient = np.concatenate([p.grad.ravel() for p in model.parameters()])
-    if "clip_grad_value" in limits:
-        gradient = np.clip(gradient, -limits["clip_grad_value"], limits["clip_grad_value"])
     if "clip_grad_norm" in limits:
         gradient *= min(1.0, limits["clip_grad_norm"] / (np.linalg.norm(gradient) + 1e-6))
+    if "clip_grad_value" in limits:
+        gradient = np.clip(gradient, -limits["clip_grad_value"], limits["clip_grad_value"])
     start = np.concatenate([p.data.ravel() for p in model.parameters()])
     end = np.concatenate([p.data.ravel() for p in trainer.model.parameters()])
     np.testing.assert_allclose(start - end, gradient, rtol=1e-9, atol=1e-14)
