@@ -155,6 +155,66 @@ fn a_row_alone_has_the_bits_it_has_in_a_batch() {
 }
 
 #[test]
+fn every_number_of_rows_gives_the_same_rows() {
+    for outputs in [1, 3, 17] {
+        for case in cases(40, outputs) {
+            let targets = |rows: usize| match &case.labels {
+                Some(labels) => Targets::Classes(&labels[..rows]),
+                None => Targets::Dense(&case.dense[..rows * outputs]),
+            };
+            let (all, gradient) = each(&case.loss, outputs, &case.pred, targets(40));
+            for rows in 1..40 {
+                let elements = rows * outputs;
+                let (some, slopes) =
+                    each(&case.loss, outputs, &case.pred[..elements], targets(rows));
+                assert_eq!(bits(&some), bits(&all[..rows]));
+                assert_eq!(bits(&slopes), bits(&gradient[..elements]));
+            }
+        }
+    }
+}
+
+#[test]
+fn panels_may_be_shared_out() {
+    let (rows, outputs) = (40, 10);
+    for case in cases(rows, outputs) {
+        let loss = case.loss.prepare::<f64>(outputs).unwrap();
+        let pass = Pass {
+            loss: &loss,
+            rows,
+            outputs,
+            pred: &case.pred,
+            targets: match &case.labels {
+                Some(labels) => Targets::Classes(labels),
+                None => Targets::Dense(&case.dense),
+            },
+            weights: Some(&case.weights),
+            divisor: 7.0,
+        };
+        let run = |range: std::ops::Range<usize>, losses: &mut [f64], gradient: &mut [f64]| {
+            Isa::best().run(Panels {
+                pass: &pass,
+                range,
+                losses,
+                gradient: Some(gradient),
+                scratch: &mut vec![f64::NAN; Panels::<f64>::scratch_len(outputs)],
+            });
+        };
+        let (mut losses, mut gradient) = (vec![0.0; rows], vec![0.0; rows * outputs]);
+        run(0..3, &mut losses, &mut gradient);
+        let (mut parts, mut slopes) = (vec![0.0; rows], vec![0.0; rows * outputs]);
+        for range in [1..3, 0..1] {
+            let end = rows.min(range.end * PANEL);
+            let own = range.start * PANEL..end;
+            let elements = own.start * outputs..own.end * outputs;
+            run(range, &mut parts[own], &mut slopes[elements]);
+        }
+        assert_eq!(bits(&losses), bits(&parts));
+        assert_eq!(bits(&gradient), bits(&slopes));
+    }
+}
+
+#[test]
 fn a_row_of_weight_zero_may_hold_anything() {
     for case in cases(17, 3) {
         let mut weights = vec![2.0; 17];
