@@ -475,7 +475,7 @@ impl<T: Element> Kernel for SumRows<'_, T> {
                     }
                 }
                 let end_of_chunk =
-                    (panel + 1) * PANEL % super::CHUNK == 0 || panel + 1 == panel_count;
+                    ((panel + 1) * PANEL).is_multiple_of(super::CHUNK) || panel + 1 == panel_count;
                 if end_of_chunk {
                     for (total, part) in total.iter_mut().zip(&mut chunk) {
                         *total = *total + *part;

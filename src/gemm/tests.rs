@@ -142,7 +142,7 @@ fn pack<T: Element>(
 }
 
 fn same<T: Element>(a: T, b: T) -> bool {
-    a.to_bits() == b.to_bits() || (a != a && b != b)
+    a.to_bits() == b.to_bits() || (a.to_f64().is_nan() && b.to_f64().is_nan())
 }
 
 fn relu<T: Element>(x: T) -> T {
