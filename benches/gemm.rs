@@ -44,7 +44,7 @@ impl Kernel for Run<'_> {
     fn run<S: Simd>(self, simd: S) {
         let units = self.0.units::<S>();
         // SAFETY: one thread, and the operands are as large as the product says.
-        unsafe { self.0.run(simd, 0..units, self.1, |_, _| {}) }
+        unsafe { self.0.run(simd, 0..units, self.1, |_, _| {}, |_, _| {}) }
     }
 }
 
@@ -104,6 +104,7 @@ fn main() {
             begin,
             epilogue,
             kept: null(),
+            local: false,
         };
         let forward = Product {
             rows: outputs,
@@ -135,6 +136,7 @@ fn main() {
             b_panel: panel_stride(outputs),
             c: Target {
                 kept: x_panels.as_ptr(),
+                local: false,
                 ..target(
                     dx.as_mut_ptr(),
                     16,

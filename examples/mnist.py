@@ -62,7 +62,7 @@ class Torch:
         self.torch = torch
         self.x, self.y = torch.from_numpy(x), torch.from_numpy(y)
         layers: list[torch.nn.Module] = []
-        for inputs, outputs in itertools.pairwise(SIZES):
+        for inputs, outputs in itertools.pairwise(SIZES[:-1]):
             layers += [torch.nn.Linear(inputs, outputs), torch.nn.ReLU(), torch.nn.Dropout(DROPOUT)]
         self.model = torch.nn.Sequential(*layers, torch.nn.Linear(*SIZES[-2:]))
         self.loss = torch.nn.CrossEntropyLoss()

@@ -6,7 +6,8 @@ use crate::activation::{self, Activation};
 use crate::buffer::with_scratch;
 use crate::gemm::pack::{Source, pack_rows, sum_rows, unpack_rows};
 use crate::gemm::{
-    Epilogue, Join, Operand, PANEL, Product, Start, Target, chained, panel_stride, panels_len,
+    Epilogue, Join, Operand, PANEL, Product, Start, Target, chained, packed_len, panel_stride,
+    panels_len,
 };
 use crate::pool::{self, Member, Shared};
 use crate::simd::{Element, Isa, Kernel, Simd};
@@ -48,6 +49,7 @@ impl Shape {
                 begin: bias.map_or(Start::Zero, Start::Rows),
                 epilogue,
                 kept: null(),
+                local: false,
             },
             join: if chains {
                 Join::Interleaved
@@ -84,6 +86,7 @@ impl Shape {
                     Epilogue::Store
                 },
                 kept: kept.unwrap_or(null()),
+                local: false,
             },
             join: Join::Chain,
             pack_a: self.rows > 2 * PANEL && self.inputs >= PACK_FROM,
@@ -118,6 +121,7 @@ impl Shape {
                 begin: Start::Zero,
                 epilogue: Epilogue::Store,
                 kept: null(),
+                local: false,
             },
             join: Join::Chunks { accumulate },
             pack_a: false,
@@ -181,15 +185,21 @@ impl<T: Element> Kernel for Linear<'_, T> {
                 .shape
                 .forward(self.weight.as_ptr(), bias, x, z.as_ptr(), epilogue);
             let units = self.member.share(product.units::<S>());
-            product.run(simd, units, null_mut(), |features, columns| {
-                if !relu && self.activation != Activation::Identity {
-                    for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
-                        let at = panel * panel_stride(outputs);
-                        let range = at + features.start * PANEL..at + features.end * PANEL;
-                        activation::forward_in_place(simd, self.activation, z.write(range));
+            product.run(
+                simd,
+                units,
+                null_mut(),
+                |_, _| {},
+                |features, columns| {
+                    if !relu && self.activation != Activation::Identity {
+                        for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
+                            let at = panel * panel_stride(outputs);
+                            let range = at + features.start * PANEL..at + features.end * PANEL;
+                            activation::forward_in_place(simd, self.activation, z.write(range));
+                        }
                     }
-                }
-            });
+                },
+            );
             self.member.barrier();
             unpack_rows(simd, rows, outputs, panels, z, self.out);
             self.member.barrier();
@@ -269,9 +279,6 @@ struct Gradients<'a, T> {
     accumulate: bool,
 }
 
-/// The most rows of W's columns that a product packs at a time, on any instruction set.
-const PACKED_ROWS: usize = 64;
-
 impl<T: Element> Kernel for Gradients<'_, T> {
     type Output = ();
     #[inline(always)]
@@ -314,12 +321,8 @@ impl<T: Element> Kernel for Gradients<'_, T> {
                 self.dweight.as_ptr(),
                 self.accumulate,
             );
-            product.run(
-                simd,
-                member.share(product.units::<S>()),
-                null_mut(),
-                |_, _| {},
-            );
+            let units = member.share(product.units::<S>());
+            product.run(simd, units, null_mut(), |_, _| {}, |_, _| {});
             let blocks = member.share(outputs.div_ceil(PANEL));
             sum_rows(
                 simd,
@@ -339,8 +342,14 @@ impl<T: Element> Kernel for Gradients<'_, T> {
                 let buffer = self
                     .packed
                     .as_ptr()
-                    .add(member.index * PACKED_ROWS * outputs);
-                product.run(simd, member.share(product.units::<S>()), buffer, |_, _| {});
+                    .add(member.index * packed_len::<T>(outputs));
+                product.run(
+                    simd,
+                    member.share(product.units::<S>()),
+                    buffer,
+                    |_, _| {},
+                    |_, _| {},
+                );
                 member.barrier();
                 unpack_rows(simd, rows, inputs, panels, self.x_panels, dx);
             }
@@ -380,7 +389,7 @@ pub unsafe fn linear_backward<T: Element>(
         panels_len(most, outputs),
         panels_len(most, inputs),
         panels_len(inputs, most),
-        PACKED_ROWS * outputs * pool::num_threads(),
+        packed_len::<T>(outputs) * pool::num_threads(),
     ];
     with_scratch(lengths.iter().sum(), |scratch| {
         let (dout_panels, rest) = scratch.split_at_mut(lengths[0]);

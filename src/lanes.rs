@@ -131,3 +131,90 @@ impl<V: Vector> RowSum<V> {
         lanes[0]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::{Isa, Kernel, Simd};
+
+    /// Sums and sums of squares of one row by both ways.
+    struct Both<'a, T>(&'a [T]);
+
+    impl<T: Element> Kernel for Both<'_, T> {
+        type Output = [T; 4];
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) -> [T; 4] {
+            let lanes = T::Vector::<S>::LANES;
+            let mut along = [RowSum::<T::Vector<S>>::new(simd); 2];
+            for (i, part) in self.0.chunks(lanes).enumerate() {
+                let x = T::Vector::<S>::load_tail(simd, part);
+                along[0].add(i, x);
+                along[1].mul_add(i, x, x);
+            }
+            let mut across = [PanelSum::<T::Vector<S>>::new(simd); 2];
+            for (j, &x) in self.0.iter().enumerate() {
+                let x = T::Vector::<S>::splat(simd, x);
+                across[0].add(j, x);
+                across[1].mul_add(j, x, x);
+            }
+            [
+                along[0].total(),
+                along[1].total(),
+                first(across[0].total(self.0.len())),
+                first(across[1].total(self.0.len())),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn first<V: Vector>(sum: V) -> V::Element {
+        let mut out = [V::Element::ZERO; PANEL];
+        store(sum, &mut out, 0);
+        out[0]
+    }
+
+    /// The order of the sum, element by element.
+    fn reference<T: Element>(row: &[T], term: impl Fn(T, T) -> T) -> T {
+        let mut lanes = vec![T::ZERO; T::ROW_LANES];
+        for (j, &x) in row.iter().enumerate() {
+            lanes[j % T::ROW_LANES] = term(x, lanes[j % T::ROW_LANES]);
+        }
+        while lanes.len() > 1 {
+            let upper = lanes.split_off(lanes.len() / 2);
+            for (lane, upper) in lanes.iter_mut().zip(upper) {
+                *lane = *lane + upper;
+            }
+        }
+        lanes[0]
+    }
+
+    fn check<T: Element>(square: impl Fn(T, T) -> T + Copy) {
+        for n in [0, 1, 2, 3, 7, 8, 9, 10, 15, 16, 17, 31, 33, 64, 100, 257] {
+            let row: Vec<T> = (0..n)
+                .map(|j| T::from_f64((f64::from(j) * 0.7).sin() * 10f64.powi(j % 5)))
+                .collect();
+            let (sum, squares) = (reference(&row, |x, sum| sum + x), reference(&row, square));
+            for isa in Isa::tested() {
+                let got = isa.run(Both(&row)).map(T::to_bits);
+                let want = [sum, squares, sum, squares].map(T::to_bits);
+                assert!(got == want, "{n} on {isa:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn both_sums_keep_the_order_of_the_lanes() {
+        check::<f32>(|x, sum| x.mul_add(x, sum));
+        check::<f64>(|x, sum| x.mul_add(x, sum));
+    }
+
+    #[test]
+    fn the_sum_of_minus_zero_is_plus_zero() {
+        for isa in Isa::tested() {
+            for n in [1, 3, 17] {
+                let got = isa.run(Both(&vec![-0.0f32; n]));
+                assert_eq!(got.map(f32::to_bits), [0; 4]);
+            }
+        }
+    }
+}

@@ -576,11 +576,8 @@ pub(crate) mod tests {
                         unsafe { shared.write(share) }.fill(round);
                         member.barrier();
                         // SAFETY: nobody writes between the two barriers.
-                        assert!(
-                            unsafe { shared.read(0..1000) }
-                                .iter()
-                                .all(|&cell| cell == round)
-                        );
+                        let all = unsafe { shared.read(0..1000) };
+                        assert!(all.iter().all(|&cell| cell == round));
                         member.barrier();
                     });
                 }

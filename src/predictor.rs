@@ -265,6 +265,7 @@ unsafe fn block_of_rows<'a, S: Simd, T: Element>(
                         Epilogue::Store
                     },
                     kept: null(),
+                    local: false,
                 },
                 join: if chained(layer.outputs, layer.inputs) {
                     Join::Interleaved
@@ -274,7 +275,15 @@ unsafe fn block_of_rows<'a, S: Simd, T: Element>(
                 pack_a: false,
             };
             // SAFETY: `count` rows of the input and of the target, and the packed weights and bias of this layer.
-            unsafe { product.run(simd, 0..product.units::<S>(), null_mut(), |_, _| {}) };
+            unsafe {
+                product.run(
+                    simd,
+                    0..product.units::<S>(),
+                    null_mut(),
+                    |_, _| {},
+                    |_, _| {},
+                )
+            };
         } else {
             for r in 0..count {
                 // SAFETY: a row of the input, of the layer's width.

@@ -3,6 +3,9 @@
 //! One exponential an element and one division a row. Nothing overflows; −∞ beside finite values has probability 0;
 //! a NaN, an +∞ or nothing but −∞ makes the whole row NaN. Rows in panels and rows by themselves give the same bits.
 
+#[cfg(test)]
+mod tests;
+
 use crate::gemm::PANEL;
 use crate::gemm::pack::{panel_from_rows, rows_from_panel};
 use crate::lanes::{Feature, PanelSum, RowSum, features, features_mut, load, store};
@@ -118,14 +121,22 @@ fn input_gradient<V: Vector>(simd: V::Simd, log: bool, out: V, g: V, sum: V) -> 
 /// Softmax of one row, in place.
 #[inline(always)]
 pub fn forward_row<S: Simd, T: Element>(simd: S, log: bool, values: &mut [T]) {
-    let lanes = T::Vector::<S>::LANES;
-    let Some(&first) = values.first() else {
+    if values.len() <= T::Vector::<S>::LANES {
+        if !values.is_empty() {
+            short_row(simd, log, values);
+        }
         return;
-    };
-    let max = T::Vector::<S>::splat(simd, row_maximum(simd, values, first));
+    }
+    let lanes = T::Vector::<S>::LANES;
+    let max = T::Vector::<S>::splat(simd, row_maximum(simd, values));
     let mut sum = RowSum::new(simd);
     for (i, part) in values.chunks_mut(lanes).enumerate() {
-        let shifted = load_part::<T::Vector<S>>(simd, part) - max;
+        // Lanes beyond the row stay clear of subnormal numbers, which are slow.
+        let shifted = keep(
+            simd,
+            part.len(),
+            load_part::<T::Vector<S>>(simd, part) - max,
+        );
         let e = shifted.exp_nonpositive(simd);
         sum.add(i, keep(simd, part.len(), e));
         store_part(if log { shifted } else { e }, part);
@@ -142,6 +153,27 @@ pub fn forward_row<S: Simd, T: Element>(simd: S, log: bool, values: &mut [T]) {
             store_part(load_part::<T::Vector<S>>(simd, part) * scale, part);
         }
     }
+}
+
+/// A row that a vector holds.
+#[inline(always)]
+fn short_row<S: Simd, T: Element>(simd: S, log: bool, values: &mut [T]) {
+    let count = values.len();
+    let inside = T::Vector::<S>::mask_from_bits(simd, low_bits(count));
+    let x = load_part::<T::Vector<S>>(simd, values);
+    let first = T::Vector::<S>::splat(simd, values[0]);
+    let max = greatest(T::Vector::<S>::select(inside, x, first), values[0]);
+    let shifted = keep(simd, count, x - T::Vector::<S>::splat(simd, max));
+    let e = shifted.exp_nonpositive(simd);
+    let mut sum = RowSum::new(simd);
+    sum.add(0, keep(simd, count, e));
+    let sum = T::Vector::<S>::splat(simd, sum.total());
+    let out = if log {
+        shifted - sum.log(simd)
+    } else {
+        e * (T::Vector::<S>::splat(simd, T::ONE) / sum)
+    };
+    store_part(out, values);
 }
 
 /// [`backward_panel`] of one row: `out` holds the forward output and becomes the gradient with respect to the input.
@@ -170,24 +202,34 @@ fn backward_row<S: Simd, T: Element>(simd: S, log: bool, dout: &[T], out: &mut [
     }
 }
 
-/// The maximum of a row that begins with `first`; without meaning if it holds a NaN.
+/// The maximum of a row that is not empty; without meaning if it holds a NaN.
 #[inline(always)]
-fn row_maximum<S: Simd, T: Element>(simd: S, values: &[T], first: T) -> T {
+fn row_maximum<S: Simd, T: Element>(simd: S, values: &[T]) -> T {
     let lanes = T::Vector::<S>::LANES;
-    let mut max = T::Vector::<S>::splat(simd, first);
-    for part in values.chunks(lanes) {
-        let x = load_part::<T::Vector<S>>(simd, part);
-        let inside = T::Vector::<S>::mask_from_bits(simd, low_bits(part.len()));
+    let mut max = T::Vector::<S>::splat(simd, values[0]);
+    let parts = values.chunks_exact(lanes);
+    let rest = parts.remainder();
+    for part in parts {
+        max = max.greater(T::Vector::<S>::load_slice(simd, part));
+    }
+    if !rest.is_empty() {
+        let x = T::Vector::<S>::load_tail(simd, rest);
+        let inside = T::Vector::<S>::mask_from_bits(simd, low_bits(rest.len()));
         max = max.greater(T::Vector::<S>::select(inside, x, max));
     }
-    let mut spread = [first; PANEL];
-    max.store_slice(&mut spread);
-    let mut half = PANEL / 2;
+    greatest(max, values[0])
+}
+
+/// The greatest element of a vector, one of which is at least `one`.
+#[inline(always)]
+fn greatest<V: Vector>(x: V, one: V::Element) -> V::Element {
+    let mut spread = [one; PANEL];
+    x.store_slice(&mut spread);
+    let mut half = V::LANES / 2;
     while half > 0 {
         for l in 0..half {
-            if spread[l + half] > spread[l] {
-                spread[l] = spread[l + half];
-            }
+            let (a, b) = (spread[l], spread[l + half]);
+            spread[l] = if b > a { b } else { a };
         }
         half /= 2;
     }

@@ -20,6 +20,7 @@ __all__ = [
     "activation_backward",
     "available_isas",
     "cache_sizes",
+    "fma_peak",
     "get_float32_matmul_precision",
     "get_num_threads",
     "isa",
@@ -32,6 +33,7 @@ __all__ = [
     "random_normal",
     "random_orthogonal",
     "random_uniform",
+    "read_bandwidth",
     "reset_parallel_threads_used",
     "save_safetensors",
     "set_float32_matmul_precision",
@@ -59,6 +61,10 @@ def set_float32_matmul_precision(mode: str) -> None: ...
 def get_float32_matmul_precision() -> str: ...
 def parallel_threads_used() -> int: ...
 def reset_parallel_threads_used() -> None: ...
+
+# What one core reaches: operations a second; bytes a second read from a buffer of so many.
+def fma_peak(dtype: str, seconds: float = 0.05) -> float: ...
+def read_bandwidth(bytes: int, seconds: float = 0.05) -> float: ...  # noqa: A002
 
 # Random numbers: Philox4x32-10, keyed by (seed, purpose, step), counted by (layer, row, column).
 # purpose: "init" | "shuffle" | "split" | "dropout" | "data" | "stratify"

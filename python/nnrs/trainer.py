@@ -51,7 +51,7 @@ class Trainer:
     clip_grad_norm : float, optional
         Scale the gradient so that its norm over all parameters is at most this.
     clip_grad_value : float, optional
-        Limit each element of the gradient to ± this; before `clip_grad_norm`.
+        Limit each element of the gradient to ± this; after `clip_grad_norm`.
     keep_grad : bool
         Whether `.grad` holds the gradient after a step. Without it the gradient need never be written down.
     seed : int, optional

@@ -13,10 +13,10 @@
 //!
 //! Every element of C is one chain of fused multiply-adds in increasing k. The loops, outermost first:
 //!
-//! * LOOP 1: blocks of row tiles, so that the block of A stays in the second-level cache while B passes by;
-//! * LOOP 2: parts of k, for products so deep that a group of B would not stay in that cache (the chain continues in C),
+//! * LOOP 1: blocks of row tiles, so many that the block of A fills half of the second-level cache;
+//! * LOOP 2: groups of columns, a few vectors wide, which pass by;
+//! * LOOP 3: parts of k, for products so deep that a group of B would not stay in that cache (the chain continues in C),
 //!   or the chunks of 256 rows of a sum over the batch (each a chain of its own, added to C);
-//! * LOOP 3: groups of columns, a few vectors wide;
 //! * LOOP 4: row tiles of the block, each one call of the micro-kernel ([`kernel`]), which loops over k.
 
 #![allow(unsafe_code)]
@@ -32,7 +32,7 @@ mod tests;
 pub use blocks::{Caches, caches};
 pub use chains::chained;
 pub use kernel::{Epilogue, Start};
-pub use product::{Join, Operand, Product, Target};
+pub use product::{Join, LOCAL_LEN, LOCAL_ROW, Operand, Product, Target, packed_len};
 
 /// Rows of the batch (or outputs of packed weights) side by side in a panel, whatever the element and the machine.
 pub const PANEL: usize = 16;

@@ -425,6 +425,9 @@ pub unsafe fn sum_rows<S: Simd, T: Element>(
     });
 }
 
+/// Vectors of the narrowest instruction set in 16 elements.
+const MOST_VECTORS: usize = 8;
+
 /// [`sum_rows`] as a kernel; its maker keeps that function's promises.
 struct SumRows<'a, T> {
     rows: usize,
@@ -457,7 +460,8 @@ impl<T: Element> Kernel for SumRows<'_, T> {
             if !accumulate {
                 total.fill(T::ZERO);
             }
-            let mut chunk = [T::ZERO; PANEL];
+            // The chunk's sums in registers: 16 features are at most eight vectors.
+            let mut chunk = [T::Vector::<S>::zero(simd); MOST_VECTORS];
             let panel_count = rows.div_ceil(PANEL);
             for panel in 0..panel_count {
                 let at = panel * panel_stride(features) + feature * PANEL;
@@ -467,19 +471,21 @@ impl<T: Element> Kernel for SumRows<'_, T> {
                     unsafe { panels.read(at..at + PANEL * PANEL) },
                     &mut staging,
                 );
-                for r in 0..PANEL.min(rows - panel * PANEL) {
-                    for j in (0..PANEL).step_by(lanes) {
-                        let sum = T::Vector::<S>::load_slice(simd, &chunk[j..]);
-                        let value = T::Vector::<S>::load_slice(simd, &staging[r * PANEL + j..]);
-                        (sum + value).store_slice(&mut chunk[j..]);
+                for row in staging.chunks_exact(PANEL).take(rows - panel * PANEL) {
+                    for (sum, values) in chunk.iter_mut().zip(row.chunks_exact(lanes)) {
+                        *sum = *sum + T::Vector::<S>::load_slice(simd, values);
                     }
                 }
                 let end_of_chunk =
-                    (panel + 1) * PANEL % super::CHUNK == 0 || panel + 1 == panel_count;
+                    ((panel + 1) * PANEL).is_multiple_of(super::CHUNK) || panel + 1 == panel_count;
                 if end_of_chunk {
-                    for (total, part) in total.iter_mut().zip(&mut chunk) {
-                        *total = *total + *part;
-                        *part = T::ZERO;
+                    let mut parts = [T::ZERO; PANEL];
+                    for (sum, parts) in chunk.iter_mut().zip(parts.chunks_exact_mut(lanes)) {
+                        sum.store_slice(parts);
+                        *sum = T::Vector::<S>::zero(simd);
+                    }
+                    for (total, part) in total.iter_mut().zip(parts) {
+                        *total = *total + part;
                     }
                 }
             }

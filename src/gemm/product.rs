@@ -40,6 +40,9 @@ pub struct Target<T> {
     pub epilogue: Epilogue,
     /// With [`Epilogue::ReluMask`]: the kept outputs, laid out as C.
     pub kept: *const T,
+    /// C is a small buffer that every group of columns of a block uses anew: rows count from the block's first, columns
+    /// from the group's.
+    pub local: bool,
 }
 
 /// How parts of k make one element of C.
@@ -79,13 +82,22 @@ struct Grid {
     /// Vectors and columns in a whole group.
     vectors: usize,
     width: usize,
+    /// Row tiles in a block.
+    block: usize,
 }
 
 impl<T: Element> Product<T> {
     fn grid<S: Simd>(&self) -> Grid {
         let (tile_rows, vectors) = match self.join {
             Join::Interleaved => (1, PANEL / T::Vector::<S>::LANES),
-            _ => (S::TILE_ROWS, tile_vectors::<S>(self.rows)),
+            _ => (
+                S::TILE_ROWS,
+                if self.c.local {
+                    S::TILE_VECTORS
+                } else {
+                    tile_vectors::<S>(self.rows)
+                },
+            ),
         };
         // Whole panels, so that what comes after a group finds its features' rows side by side.
         let width = (vectors * T::Vector::<S>::LANES).max(PANEL);
@@ -94,6 +106,7 @@ impl<T: Element> Product<T> {
             groups: self.columns.div_ceil(width),
             vectors,
             width,
+            block: (block_rows::<T>(self.k) / tile_rows).max(1),
         }
     }
 
@@ -112,10 +125,11 @@ impl<T: Element> Product<T> {
     /// The first units of a range that make one block: whole row tiles, or the part of one at the range's edge.
     #[inline(always)]
     pub fn block<S: Simd>(&self, units: Range<usize>) -> Range<usize> {
-        let groups = self.grid::<S>().groups;
+        let grid = self.grid::<S>();
+        let groups = grid.groups;
         let (group, left) = (units.start % groups, units.len());
         let count = if group == 0 && left >= groups {
-            (left / groups).min(BLOCK_TILES) * groups
+            (left / groups).min(grid.block) * groups
         } else {
             (groups - group).min(left)
         };
@@ -139,28 +153,25 @@ impl<T: Element> Product<T> {
         )
     }
 
-    /// Elements of the buffer that a thread needs to pack A.
-    pub fn packed_len<S: Simd>(rows: usize, k: usize) -> usize {
-        rows.min(BLOCK_TILES * S::TILE_ROWS) * k
-    }
-
     /// The part of k that a group of B should have at most, to stay in the second-level cache.
     fn chain_part(&self, width: usize) -> usize {
         (caches().l2 / 2 / (width * size_of::<T>())).next_multiple_of(PANEL)
     }
 
-    /// Computes a range of units. `after` is told of every finished rectangle (rows, columns) while it is in the
-    /// first-level cache.
+    /// Computes a range of units. `before` is told of every tile (rows, columns) ahead of its products, `after` of every
+    /// finished rectangle, a group of columns of a block, while it is near.
     ///
     /// # Safety
     /// The operands' elements lie in memory that may be read, C also written; no other thread touches the rectangles of
-    /// C in `units`; `packed` holds [`Product::packed_len`] elements if `pack_a` is set.
+    /// C in `units`; `packed` holds [`packed_len`] elements if `pack_a` is set, and C
+    /// [`LOCAL_LEN`] if it is local.
     #[inline(always)]
     pub unsafe fn run<S: Simd>(
         &self,
         simd: S,
         units: Range<usize>,
         packed: *mut T,
+        mut before: impl FnMut(Range<usize>, Range<usize>),
         mut after: impl FnMut(Range<usize>, Range<usize>),
     ) {
         let grid = self.grid::<S>();
@@ -173,7 +184,7 @@ impl<T: Element> Product<T> {
             let block = self.block::<S>(left.clone());
             left.start = block.end;
             // SAFETY: as the caller's.
-            unsafe { self.run_block(simd, &grid, block, packed, &mut after) }
+            unsafe { self.run_block(simd, &grid, block, packed, &mut before, &mut after) }
         }
     }
 
@@ -186,6 +197,7 @@ impl<T: Element> Product<T> {
         grid: &Grid,
         block: Range<usize>,
         packed: *mut T,
+        before: &mut impl FnMut(Range<usize>, Range<usize>),
         after: &mut impl FnMut(Range<usize>, Range<usize>),
     ) {
         let tiles = block.start / grid.groups..block.end.div_ceil(grid.groups);
@@ -209,69 +221,59 @@ impl<T: Element> Product<T> {
                 }
             }
         }
-        // LOOP 2: parts of k; once even when k is zero, so that C is written.
-        let mut k = 0;
-        loop {
-            let k_here = part.min(self.k - k);
-            let (first, last) = (k == 0, k + k_here == self.k);
-            let (begin, epilogue) = match self.join {
-                Join::Interleaved => (self.c.begin, self.c.epilogue),
-                Join::Chain => (
-                    if first { self.c.begin } else { Start::Target },
-                    if last {
-                        self.c.epilogue
-                    } else {
-                        Epilogue::Store
-                    },
-                ),
-                Join::Chunks { accumulate } => (
-                    Start::Zero,
-                    if first && !accumulate {
-                        Epilogue::Store
-                    } else {
-                        Epilogue::Add
-                    },
-                ),
-            };
-            // LOOP 3: groups of columns.
-            let mut column = columns.start;
-            while column < columns.end {
-                let end = columns.end.min(column + grid.width);
+        // LOOP 2: groups of columns.
+        let mut column = columns.start;
+        while column < columns.end {
+            let end = columns.end.min(column + grid.width);
+            // LOOP 3: parts of k; once even when k is zero, so that C is written.
+            let mut k = 0;
+            loop {
+                let k_here = part.min(self.k - k);
+                let (first, last) = (k == 0, k + k_here == self.k);
+                let (begin, epilogue) = self.part_of_chain(first, last);
                 // LOOP 4: row tiles.
                 for t in tiles.clone() {
                     let row = self.tile_start(grid.tiles, t);
                     let count = self.tile_start(grid.tiles, t + 1) - row;
+                    if first {
+                        before(row..row + count, column..end);
+                    }
+                    let (c_first_row, c_first_column) = if self.c.local {
+                        (first_row, column)
+                    } else {
+                        (0, 0)
+                    };
                     // SAFETY: row, column and k lie within the product; `packed` as above.
                     unsafe {
                         let (a, a_row, a_k, a_block, k_block) = if self.pack_a {
-                            (
-                                packed
-                                    .add((row - first_row) * self.k + k * count)
-                                    .cast_const(),
-                                1,
-                                count,
-                                0,
-                                usize::MAX,
-                            )
+                            let at = (row - first_row) * self.k + k * count;
+                            (packed.add(at).cast_const(), 1, count, 0, usize::MAX)
                         } else {
                             let (block, within) = (k / self.a.k_block, k % self.a.k_block);
-                            let start = self
-                                .a
-                                .start
-                                .add(row * self.a.row + block * self.a.block + within * self.a.k);
-                            (start, self.a.row, self.a.k, self.a.block, self.a.k_block)
+                            let at = row * self.a.row + block * self.a.block + within * self.a.k;
+                            (
+                                self.a.start.add(at),
+                                self.a.row,
+                                self.a.k,
+                                self.a.block,
+                                self.a.k_block,
+                            )
                         };
                         let mut at = column;
                         let mut vectors = grid.vectors;
                         while at < end {
                             let lanes = T::Vector::<S>::LANES;
+                            // Narrower tiles at the end: B has no more than whole panels of columns.
                             while vectors > 1
                                 && vectors * lanes > (end - at).next_multiple_of(lanes)
                             {
                                 vectors /= 2;
                             }
                             let (panel, within) = (at / PANEL, at % PANEL);
-                            let offset = row * self.c.row + panel * self.c.panel + within;
+                            let c_at = at - c_first_column;
+                            let offset = (row - c_first_row) * self.c.row
+                                + c_at / PANEL * self.c.panel
+                                + c_at % PANEL;
                             let tile = Tile {
                                 k: k_here,
                                 k_block,
@@ -305,15 +307,37 @@ impl<T: Element> Product<T> {
                         }
                     }
                 }
+                k += k_here;
                 if last {
-                    after(rows.clone(), column..end);
+                    break;
                 }
-                column = end;
             }
-            k += k_here;
-            if last {
-                break;
-            }
+            after(rows.clone(), column..end);
+            column = end;
+        }
+    }
+
+    /// Where the chains of a part of k begin, and what becomes of them.
+    #[inline(always)]
+    fn part_of_chain(&self, first: bool, last: bool) -> (Start<T>, Epilogue) {
+        match self.join {
+            Join::Interleaved => (self.c.begin, self.c.epilogue),
+            Join::Chain => (
+                if first { self.c.begin } else { Start::Target },
+                if last {
+                    self.c.epilogue
+                } else {
+                    Epilogue::Store
+                },
+            ),
+            Join::Chunks { accumulate } => (
+                Start::Zero,
+                if first && !accumulate {
+                    Epilogue::Store
+                } else {
+                    Epilogue::Add
+                },
+            ),
         }
     }
 
@@ -375,5 +399,24 @@ impl<T: Element> Kernel for PackTile<T> {
     }
 }
 
-/// Row tiles in a block: with 14 rows of 1,024 floats each some 220 KiB, a part of any second-level cache that matters.
-const BLOCK_TILES: usize = 4;
+/// The most rows in a block.
+const MOST_ROWS: usize = 512;
+
+/// Rows of A over `k` that fill half of the second-level cache: the other half is for what streams past.
+fn block_rows<T>(k: usize) -> usize {
+    (caches().l2 / 2 / (k.max(1) * size_of::<T>())).min(MOST_ROWS)
+}
+
+/// Elements of the buffer that a thread needs to pack A over `k`, on any instruction set.
+pub fn packed_len<T>(k: usize) -> usize {
+    block_rows::<T>(k).max(MOST_TILE_ROWS) * k
+}
+
+/// Elements of a local C of `width` columns, on any instruction set.
+pub const LOCAL_LEN: usize = (MOST_ROWS + MOST_TILE_ROWS) * LOCAL_ROW;
+
+/// Columns of the widest group of more than two rows.
+pub const LOCAL_ROW: usize = 32;
+
+/// The rows of the largest tile of any instruction set.
+const MOST_TILE_ROWS: usize = 14;

@@ -64,20 +64,26 @@ impl<T: Element> OnSimd for InParts<'_, T> {
     #[inline(always)]
     fn on<S: Simd>(self, simd: S) {
         let product = self.product;
-        let mut packed = vec![T::ZERO; Product::<T>::packed_len::<S>(product.rows, product.k)];
+        let mut packed = vec![T::ZERO; packed_len::<T>(product.k)];
         let units = product.units::<S>();
         let mut seen = vec![0u8; product.rows * product.columns];
         for part in 0..self.parts {
             let range = units * part / self.parts..units * (part + 1) / self.parts;
             // SAFETY: the operands are as large as the product says; one thread.
             unsafe {
-                product.run(simd, range, packed.as_mut_ptr(), |rows, columns| {
-                    for row in rows {
-                        for column in columns.clone() {
-                            seen[row * product.columns + column] += 1;
+                product.run(
+                    simd,
+                    range,
+                    packed.as_mut_ptr(),
+                    |_, _| {},
+                    |rows, columns| {
+                        for row in rows {
+                            for column in columns.clone() {
+                                seen[row * product.columns + column] += 1;
+                            }
                         }
-                    }
-                });
+                    },
+                );
             }
         }
         assert!(
@@ -139,7 +145,7 @@ fn pack<T: Element>(
 }
 
 fn same<T: Element>(a: T, b: T) -> bool {
-    a.to_bits() == b.to_bits() || (a != a && b != b)
+    a.to_bits() == b.to_bits() || (a.to_f64().is_nan() && b.to_f64().is_nan())
 }
 
 fn relu<T: Element>(x: T) -> T {
@@ -197,6 +203,7 @@ fn check_layer<T: Scalar>(isa: Isa, outputs: usize, inputs: usize, batch: usize,
             begin: Start::Rows(bias.as_ptr()),
             epilogue: Epilogue::Relu,
             kept: null(),
+            local: false,
         },
         join: if chained(outputs, inputs) {
             Join::Interleaved
@@ -246,6 +253,7 @@ fn check_layer<T: Scalar>(isa: Isa, outputs: usize, inputs: usize, batch: usize,
                 begin: Start::Zero,
                 epilogue: Epilogue::ReluMask,
                 kept: kept.as_ptr(),
+                local: false,
             },
             join: Join::Chain,
             pack_a,
@@ -299,6 +307,7 @@ fn check_layer<T: Scalar>(isa: Isa, outputs: usize, inputs: usize, batch: usize,
                 begin: Start::Zero,
                 epilogue: Epilogue::Store,
                 kept: null(),
+                local: false,
             },
             join: Join::Chunks { accumulate },
             pack_a: false,
@@ -346,6 +355,7 @@ fn check_layer<T: Scalar>(isa: Isa, outputs: usize, inputs: usize, batch: usize,
             begin: Start::Columns(bias.as_ptr()),
             epilogue: Epilogue::Relu,
             kept: null(),
+            local: false,
         },
         join: if chained(outputs, inputs) {
             Join::Interleaved
@@ -595,6 +605,7 @@ fn nothing_is_written_outside_the_target() {
                 begin: Start::Zero,
                 epilogue: Epilogue::Store,
                 kept: null(),
+                local: false,
             },
             join: Join::Chain,
             pack_a: false,

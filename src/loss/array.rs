@@ -118,26 +118,13 @@ impl<T: Element> Kernel for Panels<'_, T> {
             }
             let mut found = [T::ZERO; PANEL];
             let here = rows.start - start..rows.end - start;
-            match &mut gradient {
-                None => {
-                    panel(
-                        simd, pass.loss, outputs, z, targets, &factors, &mut found, None,
-                    );
-                }
-                Some(gradient) => {
-                    panel(
-                        simd,
-                        pass.loss,
-                        outputs,
-                        z,
-                        targets,
-                        &factors,
-                        &mut found,
-                        Some(dz),
-                    );
-                    let out = &mut gradient[here.start * outputs..here.end * outputs];
-                    rows_from_panel(simd, outputs, dz, out);
-                }
+            let wanted = gradient.is_some().then_some(&mut *dz);
+            panel(
+                simd, pass.loss, outputs, z, targets, &factors, &mut found, wanted,
+            );
+            if let Some(gradient) = &mut gradient {
+                let out = &mut gradient[here.start * outputs..here.end * outputs];
+                rows_from_panel(simd, outputs, dz, out);
             }
             losses[here.clone()].copy_from_slice(&found[..here.len()]);
         }

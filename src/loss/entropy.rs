@@ -2,93 +2,149 @@
 //!
 //! With m the maximum of a row and s = Σ exp(zⱼ − m): −log pⱼ = log s − (zⱼ − m), pⱼ = exp(zⱼ − m) / s.
 
-use super::prepared::{Prepared, View};
+use super::prepared::{PanelTargets, Prepared, View, numbers};
 use crate::gemm::PANEL;
-use crate::lanes::{Feature, PanelSum, load, store};
+use crate::lanes::{Feature, PanelSum, features, load, store};
 use crate::math::Math;
 use crate::simd::{Element, Simd, Vector};
 use crate::softmax::maxima;
 
-/// Whether cross-entropy is that of a class number alone, unweighted within the row and not smoothed.
+/// The cross-entropy of the rows of a panel.
 #[inline(always)]
-pub(super) fn is_plain<T: Element>(loss: &Prepared<T>) -> bool {
-    loss.parameter == T::ZERO
+pub(super) fn of_logits<S: Simd, T: Element>(
+    simd: S,
+    loss: &Prepared<T>,
+    targets: PanelTargets<'_, T>,
+    view: &mut View<'_, T>,
+) {
+    let mut maxima = [T::ZERO; PANEL];
+    for at in (0..PANEL).step_by(T::Vector::<S>::LANES) {
+        let dz = view.dz.as_deref_mut();
+        let (max, sum) = exponentials::<T::Vector<S>>(simd, view.z, at, dz);
+        let factor = load::<T::Vector<S>>(simd, view.factors, at);
+        let row = Rows {
+            at,
+            max,
+            log_sum: sum.log(simd),
+            factor,
+            scale: T::Vector::<S>::splat(simd, T::ONE) / sum * factor,
+        };
+        store(max, &mut maxima, at);
+        match targets {
+            PanelTargets::Classes(_) if loss.parameter == T::ZERO => row.of_no_class(simd, view),
+            PanelTargets::Classes(labels) => {
+                row.of_shares(simd, loss, OneHot(&numbers(labels)), view);
+            }
+            PanelTargets::Dense(shares) => {
+                let shares = features(shares, loss.outputs);
+                row.of_shares(simd, loss, Dense(shares), view);
+            }
+        }
+    }
+    if let PanelTargets::Classes(labels) = targets
+        && loss.parameter == T::ZERO
+    {
+        add_classes(labels, &maxima, view);
+    }
 }
 
-/// The maxima of the rows at `at`, and s; the exponentials go to `exponentials`.
+/// The rest of what [`Rows::of_no_class`] began: less zⱼ − m in the loss and the factor in the gradient, at the class.
+#[inline(always)]
+fn add_classes<T: Element>(labels: &[i64], maxima: &Feature<T>, view: &mut View<'_, T>) {
+    for (r, &label) in labels.iter().enumerate() {
+        let shifted = view.z[label as usize][r] - maxima[r];
+        view.losses[r] = view.losses[r] - shifted;
+    }
+    if let Some(dz) = &mut view.dz {
+        for (r, &label) in labels.iter().enumerate() {
+            let slope = &mut dz[label as usize][r];
+            *slope = *slope - view.factors[r];
+        }
+    }
+}
+
+/// The maxima of the rows at `at`, and s; the exponentials go to `out`.
 #[inline(always)]
 fn exponentials<V: Vector>(
     simd: V::Simd,
     z: &[Feature<V::Element>],
     at: usize,
-    exponentials: Option<&mut [Feature<V::Element>]>,
+    mut out: Option<&mut [Feature<V::Element>]>,
 ) -> (V, V) {
     let max = maxima::<V>(simd, z, at);
     let mut sum = PanelSum::new(simd);
-    match exponentials {
-        Some(exponentials) => {
-            for (j, (z, e)) in z.iter().zip(exponentials).enumerate() {
-                let value = (load::<V>(simd, z, at) - max).exp_nonpositive(simd);
-                sum.add(j, value);
-                store(value, e, at);
-            }
-        }
-        None => {
-            for (j, z) in z.iter().enumerate() {
-                sum.add(j, (load::<V>(simd, z, at) - max).exp_nonpositive(simd));
-            }
+    for (j, z) in z.iter().enumerate() {
+        let e = (load::<V>(simd, z, at) - max).exp_nonpositive(simd);
+        sum.add(j, e);
+        if let Some(out) = &mut out {
+            store(e, &mut out[j], at);
         }
     }
     (max, sum.total(z.len()))
 }
 
-/// Class numbers: −log p_y, whose gradient is p, less 1 at y.
-#[inline(always)]
-pub(super) fn of_classes<S: Simd, T: Element>(simd: S, labels: &[i64], view: &mut View<'_, T>) {
-    let z = view.z;
-    let mut logit = [T::ZERO; PANEL];
-    for (logit, (r, &label)) in logit.iter_mut().zip(labels.iter().enumerate()) {
-        *logit = z[label as usize][r];
-    }
-    let one = T::Vector::<S>::splat(simd, T::ONE);
-    let mut at_label = [T::ZERO; PANEL];
-    for at in (0..PANEL).step_by(T::Vector::<S>::LANES) {
-        let (max, sum) = exponentials::<T::Vector<S>>(simd, z, at, view.dz.as_deref_mut());
-        let shifted = load::<T::Vector<S>>(simd, &logit, at) - max;
-        store(sum.log(simd) - shifted, view.losses, at);
+/// Rows side by side in a vector, their exponentials in the place of the gradient.
+struct Rows<V> {
+    at: usize,
+    max: V,
+    log_sum: V,
+    factor: V,
+    /// factor/s.
+    scale: V,
+}
+
+impl<V: Vector> Rows<V> {
+    /// log s and p, for [`add_classes`].
+    #[inline(always)]
+    fn of_no_class(self, simd: V::Simd, view: &mut View<'_, V::Element>) {
+        store(self.log_sum, view.losses, self.at);
         if let Some(dz) = &mut view.dz {
-            let factor = load::<T::Vector<S>>(simd, view.factors, at);
-            let scale = one / sum;
-            for (r, &label) in labels
-                .iter()
-                .enumerate()
-                .skip(at)
-                .take(T::Vector::<S>::LANES)
-            {
-                at_label[r] = dz[label as usize][r];
-            }
             for dz in &mut **dz {
-                store(load::<T::Vector<S>>(simd, dz, at) * scale * factor, dz, at);
+                let e = load::<V>(simd, dz, self.at);
+                store(e * self.scale, dz, self.at);
             }
-            let p = load::<T::Vector<S>>(simd, &at_label, at) * scale;
-            store((p - one) * factor, &mut at_label, at);
         }
     }
-    if let Some(dz) = &mut view.dz {
-        for (r, &label) in labels.iter().enumerate() {
-            dz[label as usize][r] = at_label[r];
+
+    /// Shares q of all classes: −Σ qⱼ log pⱼ, whose gradient is p·Σq − q. A share of 0 counts as 0 even where p is 0.
+    #[inline(always)]
+    fn of_shares<Q: Shares<V::Element>>(
+        self,
+        simd: V::Simd,
+        loss: &Prepared<V::Element>,
+        shares: Q,
+        view: &mut View<'_, V::Element>,
+    ) {
+        let zero = V::zero(simd);
+        let classes = view.z.len();
+        let mut entropy = PanelSum::new(simd);
+        let mut whole = PanelSum::new(simd);
+        for (j, z) in view.z.iter().enumerate() {
+            let q = mixed::<V, Q>(simd, loss, shares, j, self.at);
+            let surprise = self.log_sum - (load::<V>(simd, z, self.at) - self.max);
+            entropy.mul_add(j, q, V::select(q.eq(zero), zero, surprise));
+            whole.add(j, q);
+        }
+        store(entropy.total(classes), view.losses, self.at);
+        if let Some(dz) = &mut view.dz {
+            let whole = whole.total(classes);
+            for (j, dz) in dz.iter_mut().enumerate() {
+                let q = mixed::<V, Q>(simd, loss, shares, j, self.at);
+                let p = load::<V>(simd, dz, self.at) * self.scale;
+                store(p.mul_add(whole, -(q * self.factor)), dz, self.at);
+            }
         }
     }
 }
 
 /// The share that each class has in a row's target.
-pub(super) trait Shares<T: Element>: Copy {
+trait Shares<T: Element>: Copy {
     /// Class `j`'s, of the rows at `at`.
     fn at<V: Vector<Element = T>>(self, simd: V::Simd, j: usize, at: usize) -> V;
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Dense<'a, T>(pub &'a [Feature<T>]);
+struct Dense<'a, T>(&'a [Feature<T>]);
 
 impl<T: Element> Shares<T> for Dense<'_, T> {
     #[inline(always)]
@@ -99,7 +155,7 @@ impl<T: Element> Shares<T> for Dense<'_, T> {
 
 /// Class numbers as elements.
 #[derive(Clone, Copy)]
-pub(super) struct OneHot<'a, T>(pub &'a Feature<T>);
+struct OneHot<'a, T>(&'a Feature<T>);
 
 impl<T: Element> Shares<T> for OneHot<'_, T> {
     #[inline(always)]
@@ -128,41 +184,6 @@ fn mixed<V: Vector, Q: Shares<V::Element>>(
     match loss.class_weight.get(j) {
         Some(&weight) => share * V::splat(simd, weight),
         None => share,
-    }
-}
-
-/// Shares q of all classes: −Σ qⱼ log pⱼ, whose gradient is p·Σq − q. A share of 0 counts as 0 even where p is 0.
-#[inline(always)]
-pub(super) fn of_shares<S: Simd, T: Element, Q: Shares<T>>(
-    simd: S,
-    loss: &Prepared<T>,
-    shares: Q,
-    view: &mut View<'_, T>,
-) {
-    let z = view.z;
-    let zero = T::Vector::<S>::zero(simd);
-    for at in (0..PANEL).step_by(T::Vector::<S>::LANES) {
-        let (max, sum) = exponentials::<T::Vector<S>>(simd, z, at, view.dz.as_deref_mut());
-        let log_sum = sum.log(simd);
-        let mut entropy = PanelSum::new(simd);
-        let mut whole = PanelSum::new(simd);
-        for (j, z) in z.iter().enumerate() {
-            let q = mixed::<T::Vector<S>, Q>(simd, loss, shares, j, at);
-            let surprise = log_sum - (load::<T::Vector<S>>(simd, z, at) - max);
-            entropy.mul_add(j, q, T::Vector::<S>::select(q.eq(zero), zero, surprise));
-            whole.add(j, q);
-        }
-        store(entropy.total(z.len()), view.losses, at);
-        if let Some(dz) = &mut view.dz {
-            let factor = load::<T::Vector<S>>(simd, view.factors, at);
-            let scale = T::Vector::<S>::splat(simd, T::ONE) / sum;
-            let whole = whole.total(z.len());
-            for (j, dz) in dz.iter_mut().enumerate() {
-                let q = mixed::<T::Vector<S>, Q>(simd, loss, shares, j, at);
-                let p = load::<T::Vector<S>>(simd, dz, at) * scale;
-                store(p.mul_add(whole, -q) * factor, dz, at);
-            }
-        }
     }
 }
 

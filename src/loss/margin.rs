@@ -4,9 +4,9 @@
 //! scikit-learn, so that a perceptron starts from weights of zero. Of several largest rivals the first is meant.
 
 use super::pointwise::Rule;
-use super::prepared::View;
+use super::prepared::{View, numbers};
 use crate::gemm::PANEL;
-use crate::lanes::{Feature, load, store};
+use crate::lanes::{load, store};
 use crate::simd::{Element, Simd, Vector};
 
 /// One output: max(0, margin − s·z), s = 1 for t > 0, else −1.
@@ -24,22 +24,22 @@ impl<T: Element> Rule<T> for OneOutput<T> {
     }
 }
 
-/// Class numbers: max(0, margin − z_y + max over j ≠ y of zⱼ). `numbers` are the labels as elements.
+/// Class numbers: max(0, margin − z_y + max over j ≠ y of zⱼ).
 #[inline(always)]
 pub(super) fn of_classes<S: Simd, T: Element>(
     simd: S,
     margin: T,
-    numbers: &Feature<T>,
     labels: &[i64],
     view: &mut View<'_, T>,
 ) {
     let zero = T::Vector::<S>::zero(simd);
+    let numbers = numbers(labels);
     let mut own = [T::ZERO; PANEL];
     for (own, (r, &label)) in own.iter_mut().zip(labels.iter().enumerate()) {
         *own = view.z[label as usize][r];
     }
     for at in (0..PANEL).step_by(T::Vector::<S>::LANES) {
-        let label = load::<T::Vector<S>>(simd, numbers, at);
+        let label = load::<T::Vector<S>>(simd, &numbers, at);
         let mut best = T::Vector::<S>::splat(simd, T::from_f64(f64::NEG_INFINITY));
         let mut rival = T::Vector::<S>::splat(simd, -T::ONE);
         for (j, z) in view.z.iter().enumerate() {

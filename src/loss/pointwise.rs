@@ -3,7 +3,7 @@
 use super::prepared::View;
 use crate::gemm::PANEL;
 use crate::lanes::{Feature, PanelSum, load, store};
-use crate::math::Math;
+use crate::math::{Math, splat};
 use crate::simd::{Element, Simd, Vector};
 
 /// The loss of one output and its derivative.
@@ -23,31 +23,23 @@ pub(super) fn mean<S: Simd, T: Element, R: Rule<T>>(
     let outputs = view.z.len();
     let count = T::Vector::<S>::splat(simd, T::from_f64(outputs as f64));
     for at in (0..PANEL).step_by(T::Vector::<S>::LANES) {
-        let mut sum = PanelSum::new(simd);
-        match &mut view.dz {
-            Some(dz) => {
-                let factor = load::<T::Vector<S>>(simd, view.factors, at) / count;
-                for (j, ((z, t), dz)) in view.z.iter().zip(t).zip(&mut **dz).enumerate() {
-                    let (loss, slope) = rule.at(simd, j, load(simd, z, at), load(simd, t, at));
-                    sum.add(j, loss);
-                    store(slope * factor, dz, at);
-                }
-            }
-            None => {
-                for (j, (z, t)) in view.z.iter().zip(t).enumerate() {
-                    let (loss, _) =
-                        rule.at::<T::Vector<S>>(simd, j, load(simd, z, at), load(simd, t, at));
-                    sum.add(j, loss);
-                }
+        let mut sum = PanelSum::<T::Vector<S>>::new(simd);
+        let factor: T::Vector<S> = share(load(simd, view.factors, at), count, outputs);
+        for (j, (z, t)) in view.z.iter().zip(t).enumerate() {
+            let (loss, slope) = rule.at(simd, j, load(simd, z, at), load(simd, t, at));
+            sum.add(j, loss);
+            if let Some(dz) = &mut view.dz {
+                store(slope * factor, &mut dz[j], at);
             }
         }
-        store(sum.total(outputs) / count, view.losses, at);
+        store(share(sum.total(outputs), count, outputs), view.losses, at);
     }
 }
 
+/// x over the number of outputs, without a division by one.
 #[inline(always)]
-fn splat<V: Vector>(simd: V::Simd, value: f64) -> V {
-    V::splat(simd, V::Element::from_f64(value))
+fn share<V: Vector>(x: V, count: V, outputs: usize) -> V {
+    if outputs == 1 { x } else { x / count }
 }
 
 /// (z − t)².
@@ -112,7 +104,7 @@ impl<T: Element> Rule<T> for Bce {
 fn logistic<V: Vector>(simd: V::Simd, z: V) -> (V, V) {
     let one = V::splat(simd, V::Element::ONE);
     let e = (-z.abs()).exp_nonpositive(simd);
-    (e.log1p(simd), e / (one + e))
+    (e.log1p_unit(simd), e / (one + e))
 }
 
 /// max(z, 0) − z·t + log(1 + e), the derivative σ(z) − t.

@@ -100,8 +100,8 @@ pub(super) struct View<'a, T> {
 
 /// The losses of a panel's 16 rows, and the gradient of Σ factor · loss with respect to the logits.
 ///
-/// Without `dlogits` the factors are not read. With it, the loss and the gradient of a row whose factor is zero are
-/// zero. Losses of rows beyond the batch have no meaning.
+/// The gradient of a row whose factor is zero is zero, whatever the row holds. Losses of rows beyond the batch have no
+/// meaning. Without `dlogits` the factors have none.
 ///
 /// # Panics
 /// If `outputs` is not what the loss was prepared for, a slice is too short, a class number is out of range, or the
@@ -117,95 +117,77 @@ pub fn panel<S: Simd, T: Element>(
     losses: &mut [T],
     dlogits: Option<&mut [T]>,
 ) {
-    simd.call(PanelPass {
+    assert!(outputs == loss.outputs);
+    let whole = Whole {
         loss,
-        outputs,
-        logits,
         targets,
-        factors,
-        losses,
-        dlogits,
-    });
-}
-
-/// [`panel`] as a kernel.
-struct PanelPass<'a, T> {
-    loss: &'a Prepared<T>,
-    outputs: usize,
-    logits: &'a [T],
-    targets: PanelTargets<'a, T>,
-    factors: &'a [T],
-    losses: &'a mut [T],
-    dlogits: Option<&'a mut [T]>,
-}
-
-impl<T: Element> Kernel for PanelPass<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self {
-            loss,
-            outputs,
-            logits,
-            targets,
-            factors,
-            losses,
-            dlogits,
-        } = self;
-        assert!(outputs == loss.outputs);
-        let mut view = View {
+        view: View {
             z: features(logits, outputs),
             factors: &features(factors, 1)[0],
             losses: &mut features_mut(losses, 1)[0],
             dz: dlogits.map(|d| features_mut(d, outputs)),
+        },
+    };
+    // One copy of the code for all callers; a call costs little beside a panel.
+    simd.call(whole);
+}
+
+struct Whole<'a, T> {
+    loss: &'a Prepared<T>,
+    targets: PanelTargets<'a, T>,
+    view: View<'a, T>,
+}
+
+impl<T: Element> Kernel for Whole<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Whole {
+            loss,
+            targets,
+            mut view,
+        } = self;
+        if let PanelTargets::Classes(labels) = targets {
+            assert!(labels.len() <= PANEL);
+        }
+        let margin = if loss.kind == LossKind::Hinge {
+            T::ONE
+        } else {
+            T::ZERO
         };
-        match targets {
-            PanelTargets::Classes(labels) => {
-                assert!(labels.len() <= PANEL);
-                match loss.kind {
-                    LossKind::CrossEntropy { .. } if entropy::is_plain(loss) => {
-                        entropy::of_classes(simd, labels, &mut view);
-                    }
-                    LossKind::CrossEntropy { .. } => {
-                        let labels = numbers(labels);
-                        entropy::of_shares(simd, loss, entropy::OneHot(&labels), &mut view);
-                    }
-                    LossKind::Nll => entropy::of_log_probabilities(labels, &mut view),
-                    LossKind::Hinge => {
-                        margin::of_classes(simd, T::ONE, &numbers(labels), labels, &mut view)
-                    }
-                    LossKind::Perceptron => {
-                        margin::of_classes(simd, T::ZERO, &numbers(labels), labels, &mut view)
-                    }
-                    _ => panic!("{} takes no class numbers", loss.kind.name()),
-                }
+        match (loss.kind, targets) {
+            (LossKind::CrossEntropy { .. }, targets) => {
+                entropy::of_logits(simd, loss, targets, &mut view);
             }
-            PanelTargets::Dense(targets) => {
-                let t = features(targets, outputs);
-                match loss.kind {
+            (LossKind::Nll, PanelTargets::Classes(labels)) => {
+                entropy::of_log_probabilities(labels, &mut view);
+            }
+            (LossKind::Hinge | LossKind::Perceptron, PanelTargets::Classes(labels)) => {
+                margin::of_classes(simd, margin, labels, &mut view);
+            }
+            (kind, PanelTargets::Classes(_)) => panic!("{} takes no class numbers", kind.name()),
+            (kind, PanelTargets::Dense(targets)) => {
+                let t = features(targets, loss.outputs);
+                match kind {
                     LossKind::Mse => pointwise::mean(simd, Mse, t, &mut view),
                     LossKind::L1 => pointwise::mean(simd, L1, t, &mut view),
                     LossKind::Huber { .. } => {
-                        pointwise::mean(simd, Huber(loss.parameter), t, &mut view)
+                        pointwise::mean(simd, Huber(loss.parameter), t, &mut view);
                     }
                     LossKind::Bce => pointwise::mean(simd, Bce, t, &mut view),
                     LossKind::BceWithLogits if loss.pos_weight.is_empty() => {
-                        pointwise::mean(simd, WithLogits, t, &mut view)
+                        pointwise::mean(simd, WithLogits, t, &mut view);
                     }
                     LossKind::BceWithLogits => {
                         let rule = WeightedWithLogits(&loss.pos_weight);
                         pointwise::mean(simd, rule, t, &mut view);
                     }
-                    LossKind::CrossEntropy { .. } => {
-                        entropy::of_shares(simd, loss, entropy::Dense(t), &mut view);
+                    LossKind::Hinge | LossKind::Perceptron => {
+                        pointwise::mean(simd, margin::OneOutput(margin), t, &mut view);
                     }
-                    LossKind::Hinge => {
-                        pointwise::mean(simd, margin::OneOutput(T::ONE), t, &mut view)
+                    LossKind::Nll | LossKind::CrossEntropy { .. } => {
+                        panic!("{} takes class numbers alone", kind.name());
                     }
-                    LossKind::Perceptron => {
-                        pointwise::mean(simd, margin::OneOutput(T::ZERO), t, &mut view);
-                    }
-                    LossKind::Nll => panic!("nll takes class numbers alone"),
                 }
             }
         }
@@ -215,7 +197,7 @@ impl<T: Element> Kernel for PanelPass<'_, T> {
 
 /// The class numbers as elements; −1 for rows beyond the batch.
 #[inline(always)]
-fn numbers<T: Element>(labels: &[i64]) -> Feature<T> {
+pub(super) fn numbers<T: Element>(labels: &[i64]) -> Feature<T> {
     let mut numbers = [-T::ONE; PANEL];
     for (number, &label) in numbers.iter_mut().zip(labels) {
         *number = T::from_f64(label as f64);
@@ -223,7 +205,7 @@ fn numbers<T: Element>(labels: &[i64]) -> Feature<T> {
     numbers
 }
 
-/// Zeroes the loss and the gradient of rows whose factor is zero.
+/// Zeroes the gradient of rows whose factor is zero, which may hold anything.
 #[inline(always)]
 fn silence<S: Simd, T: Element>(simd: S, view: &mut View<'_, T>) {
     let Some(dz) = &mut view.dz else {
@@ -233,10 +215,9 @@ fn silence<S: Simd, T: Element>(simd: S, view: &mut View<'_, T>) {
     for at in (0..PANEL).step_by(T::Vector::<S>::LANES) {
         let dead = load::<T::Vector<S>>(simd, view.factors, at).eq(zero);
         if dead.any() {
-            let rows = std::iter::once(&mut *view.losses).chain(dz.iter_mut());
-            for row in rows {
-                let value = load::<T::Vector<S>>(simd, row, at);
-                store(T::Vector::<S>::select(dead, zero, value), row, at);
+            for dz in &mut **dz {
+                let value = load::<T::Vector<S>>(simd, dz, at);
+                store(T::Vector::<S>::select(dead, zero, value), dz, at);
             }
         }
     }

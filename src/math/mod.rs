@@ -2,8 +2,9 @@
 //!
 //! Every function is one fixed sequence of IEEE operations, so its bits do not depend on the instruction set. The
 //! polynomials are our own (`tests/mpmath/polynomials.py`). ±0 keeps its sign where the function is odd there,
-//! subnormal numbers and results are kept, NaN gives NaN. The errors stated are the largest measured, in units in
-//! the last place (ulp) of the exact result.
+//! subnormal numbers and results are kept, NaN gives NaN. The errors stated are the largest found, in units in the last
+//! place (ulp) of the exact result: for float32 over all 2³² bit patterns, for float64 over some millions of random
+//! numbers against quadruple precision.
 //!
 //! ```
 //! use _core::math::Math;
@@ -39,6 +40,8 @@ pub(crate) use exp::{exp_lifted, lift};
 /// Functions of float32 and float64 vectors.
 pub trait Math: Vector {
     /// eˣ.
+    ///
+    /// Error: 0.91 ulp in float32, 0.89 in float64.
     #[inline(always)]
     fn exp(self, simd: Self::Simd) -> Self {
         exp::exp(simd, self)
@@ -53,6 +56,8 @@ pub trait Math: Vector {
     }
 
     /// eˣ − 1.
+    ///
+    /// Error: 1.53 ulp in float32, 1.99 in float64.
     #[inline(always)]
     fn expm1(self, simd: Self::Simd) -> Self {
         exp::expm1(simd, self)
@@ -67,12 +72,16 @@ pub trait Math: Vector {
     }
 
     /// The natural logarithm: −∞ at ±0, NaN below.
+    ///
+    /// Error: 0.89 ulp in float32, 0.85 in float64.
     #[inline(always)]
     fn log(self, simd: Self::Simd) -> Self {
         log::log(simd, self)
     }
 
     /// log(1 + x): −∞ at −1, NaN below.
+    ///
+    /// Error: 1.47 ulp in float32, 0.86 in float64.
     #[inline(always)]
     fn log1p(self, simd: Self::Simd) -> Self {
         log::log1p(simd, self)
@@ -86,18 +95,25 @@ pub trait Math: Vector {
         log::log1p_unit(simd, self)
     }
 
+    /// The hyperbolic tangent.
+    ///
+    /// Error: 1.45 ulp in float32, 1.56 in float64.
     #[inline(always)]
     fn tanh(self, simd: Self::Simd) -> Self {
         tanh::tanh(simd, self)
     }
 
     /// 1/(1 + e⁻ˣ).
+    ///
+    /// Error: 1.65 ulp in float32, 1.61 in float64.
     #[inline(always)]
     fn sigmoid(self, simd: Self::Simd) -> Self {
         tanh::sigmoid(simd, self)
     }
 
     /// 2/√π · ∫₀ˣ exp(−t²) dt.
+    ///
+    /// Error: 1.43 ulp in float32, 1.46 in float64.
     #[inline(always)]
     fn erf(self, simd: Self::Simd) -> Self {
         erf::erf(simd, self)

@@ -7,7 +7,8 @@ use super::workspace::Workspace;
 use super::{Linear, Network, Rowwise};
 use crate::activation::{self, Activation};
 use crate::gemm::pack::sum_rows;
-use crate::gemm::{PANEL, panel_stride};
+use crate::gemm::{LOCAL_ROW, PANEL, Product, Target, panel_stride};
+use crate::optim::{Clip, Rectangle, State};
 use crate::pool::{Member, Shared};
 use crate::simd::{Element, Simd};
 use crate::softmax;
@@ -24,11 +25,30 @@ pub struct Wanted {
     pub accumulate: bool,
 }
 
+/// The update that follows each gradient.
+#[derive(Clone, Copy)]
+pub struct Update<'a, T> {
+    pub state: &'a State<T>,
+    pub clip: Clip<T>,
+    /// Whether the gradient must be in its buffer afterwards; else it need never be there.
+    pub keep: bool,
+}
+
+/// Some rows and columns of a layer's weights.
+fn rectangle(linear: &Linear, rows: &Range<usize>, columns: &Range<usize>) -> Rectangle {
+    Rectangle {
+        start: linear.weight + rows.start * linear.inputs + columns.start,
+        stride: linear.inputs,
+        rows: rows.len(),
+        columns: columns.len(),
+    }
+}
+
 impl<T: Element> Network<T> {
     /// All layers, from the gradient of the last one's linear output on ([`Network::derive`] has been applied).
     ///
-    /// `finished` is told of each range of the flat buffers whose gradient is complete, when no thread needs the
-    /// parameters there any more: an update may follow at once.
+    /// With an `update`, the parameters of a layer follow as soon as their gradient is there, when no thread needs them
+    /// any more.
     ///
     /// # Safety
     /// The team runs this together after a forward pass in training mode, with nothing else at the workspace, the
@@ -40,7 +60,7 @@ impl<T: Element> Network<T> {
         member: &Member<'_>,
         space: &Workspace<T>,
         wanted: Wanted,
-        finished: &impl Fn(Range<usize>),
+        update: Option<&Update<'_, T>>,
     ) {
         let rows = wanted.rows;
         for l in (0..self.layers.len()).rev() {
@@ -84,11 +104,17 @@ impl<T: Element> Network<T> {
                             kept,
                         );
                         let units = member.share(product.units::<S>());
-                        product.run(simd, units, packed.as_ptr(), |features, columns| {
-                            for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
-                                self.before(simd, l, space, features.clone(), panel, relu);
-                            }
-                        });
+                        product.run(
+                            simd,
+                            units,
+                            packed.as_ptr(),
+                            |_, _| {},
+                            |features, columns| {
+                                for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
+                                    self.before(simd, l, space, features.clone(), panel, relu);
+                                }
+                            },
+                        );
                     } else {
                         for panel in member.share(rows.div_ceil(PANEL)) {
                             let at = panel * panel_stride(layer.inputs);
@@ -105,9 +131,7 @@ impl<T: Element> Network<T> {
             if let Some(linear) = &layer.linear {
                 // SAFETY: members write disjoint parts of the gradient buffer; this layer's weights were last read
                 // before the barrier.
-                unsafe {
-                    self.parameter_gradients(simd, member, linear, l, space, wanted, finished)
-                };
+                unsafe { self.parameter_gradients(simd, member, linear, l, space, wanted, update) };
             }
         }
     }
@@ -203,7 +227,7 @@ impl<T: Element> Network<T> {
         l: usize,
         space: &Workspace<T>,
         wanted: Wanted,
-        finished: &impl Fn(Range<usize>),
+        update: Option<&Update<'_, T>>,
     ) {
         let gradient = &space.layers[l].gradient;
         let flat = self.gradients.as_mut_pointer();
@@ -219,20 +243,51 @@ impl<T: Element> Network<T> {
             let shape = linear.shape(wanted.rows);
             let product =
                 shape.weight_gradient(gradient.as_ptr(), x.as_ptr(), dweight, wanted.accumulate);
-            let mut units = member.share(product.units::<S>());
-            while !units.is_empty() {
-                let block = product.block::<S>(units.clone());
-                units.start = block.end;
-                // SAFETY: the shares of units are disjoint rectangles of the gradient.
-                unsafe { product.run(simd, block.clone(), null_mut(), |_, _| {}) };
-                let (rows, columns) = product.rectangle::<S>(block);
-                if columns.len() == linear.inputs {
-                    let start = linear.weight + rows.start * linear.inputs;
-                    finished(start..start + rows.len() * linear.inputs);
-                } else {
-                    for row in rows {
-                        let start = linear.weight + row * linear.inputs;
-                        finished(start + columns.start..start + columns.end);
+            let units = member.share(product.units::<S>());
+            // SAFETY: the shares of units are disjoint rectangles of the gradient and the parameters; the local buffer
+            // is this member's.
+            unsafe {
+                match update {
+                    None => product.run(simd, units, null_mut(), |_, _| {}, |_, _| {}),
+                    Some(update) if update.keep => {
+                        product.run(
+                            simd,
+                            units,
+                            null_mut(),
+                            |_, _| {},
+                            |rows, columns| {
+                                let at = rectangle(linear, &rows, &columns);
+                                let gradient = flat.add(at.start).cast_const();
+                                update.state.update_rows(
+                                    simd,
+                                    update.clip,
+                                    at,
+                                    gradient,
+                                    linear.inputs,
+                                );
+                            },
+                        );
+                    }
+                    Some(update) => {
+                        let local = share(&space.local[member.index]).as_ptr();
+                        let c = Target {
+                            start: local,
+                            row: LOCAL_ROW,
+                            local: true,
+                            ..product.c
+                        };
+                        let product = Product { c, ..product };
+                        let ahead = |rows: Range<usize>, columns: Range<usize>| {
+                            update
+                                .state
+                                .prefetch_rows(rectangle(linear, &rows, &columns));
+                        };
+                        product.run(simd, units, null_mut(), ahead, |rows, columns| {
+                            let at = rectangle(linear, &rows, &columns);
+                            update
+                                .state
+                                .update_rows(simd, update.clip, at, local, LOCAL_ROW);
+                        });
                     }
                 }
             }
@@ -256,8 +311,9 @@ impl<T: Element> Network<T> {
                     wanted.accumulate,
                 );
             }
-            if !done.is_empty() {
-                finished(done);
+            if let Some(update) = update {
+                // SAFETY: as the sums.
+                unsafe { update.state.update(simd, update.clip, done) };
             }
         }
     }

@@ -71,12 +71,13 @@ impl<T: Element> Network<T> {
     /// If `out` does not hold rows × outputs elements.
     pub unsafe fn predict(&self, isa: Isa, x: Source<'_, T>, rows: usize, out: &mut [T]) {
         assert!(out.len() == rows * self.outputs);
-        let spaces = || {
-            self.predicting
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner())
-        };
-        let mut space = spaces().pop().unwrap_or_else(Workspace::empty);
+        // Never waited for: a forked child might find it locked for ever.
+        let spare = self
+            .predicting
+            .try_lock()
+            .ok()
+            .and_then(|mut spaces| spaces.pop());
+        let mut space = spare.unwrap_or_else(Workspace::empty);
         space.prepare(self, rows.min(BLOCK_ROWS), Purpose::Predict);
         let out = Shared::new(out);
         let work = |member: Member<'_>| {
@@ -97,6 +98,8 @@ impl<T: Element> Network<T> {
             }
         };
         pool::run(self.flops() * rows as f64, &work);
-        spaces().push(space);
+        if let Ok(mut spaces) = self.predicting.try_lock() {
+            spaces.push(space);
+        }
     }
 }

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::Network;
-use super::backward::Wanted;
+use super::backward::{Update, Wanted};
 use super::forward::{Draw, share};
 use super::workspace::{Purpose, Workspace};
 use crate::error::{Error, Result};
@@ -25,6 +25,8 @@ pub struct Options {
     pub clip_norm: Option<f64>,
     /// The largest magnitude of an element of it.
     pub clip_value: Option<f64>,
+    /// Whether the gradient is in its buffer after a step.
+    pub keep_grad: bool,
 }
 
 /// What a batch is compared with; rows are picked as those of x are.
@@ -568,14 +570,17 @@ impl<T: Element> Kernel for StepOf<'_, T> {
             };
             let clip = Clip::new(1.0, step.options.clip_value);
             match step.after {
-                After::Nothing => network.backward_layers(simd, member, space, wanted, &|_| {}),
+                After::Nothing => network.backward_layers(simd, member, space, wanted, None),
                 After::Update(state) => {
-                    network.backward_layers(simd, member, space, wanted, &|range| {
-                        state.update(simd, clip, range)
-                    });
+                    let update = Update {
+                        state,
+                        clip,
+                        keep: step.options.keep_grad,
+                    };
+                    network.backward_layers(simd, member, space, wanted, Some(&update));
                 }
                 After::ClipAndUpdate(state) => {
-                    network.backward_layers(simd, member, space, wanted, &|_| {});
+                    network.backward_layers(simd, member, space, wanted, None);
                     member.barrier();
                     clip_and_update(simd, member, state, step.options, step.norms, step.norm);
                 }

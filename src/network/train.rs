@@ -209,7 +209,7 @@ impl<T: Element> Kernel for Backward<'_, T> {
                 network.derive(simd, last, space, 0..network.outputs, panel, false);
             }
             member.barrier();
-            network.backward_layers(simd, &member, space, wanted, &|_| {});
+            network.backward_layers(simd, &member, space, wanted, None);
             if let Some(dx) = dx {
                 member.barrier();
                 unpack_rows(simd, rows, network.inputs, panels, share(&space.dx), dx);

@@ -2,7 +2,7 @@
 
 use super::{Layer, Network};
 use crate::buffer::Aligned;
-use crate::gemm::{PANEL, padded, panels_len};
+use crate::gemm::{LOCAL_LEN, PANEL, packed_len, padded, panels_len};
 use crate::pool::num_threads;
 use crate::simd::Element;
 
@@ -28,6 +28,8 @@ pub struct Workspace<T> {
     pub losses: Aligned<T>,
     /// One packing buffer a thread.
     pub packed: Vec<Aligned<T>>,
+    /// One buffer a thread for the gradient of a few weights on its way to their update.
+    pub local: Vec<Aligned<T>>,
     /// The rows of the last forward pass by hand. None: nothing to go backward from.
     pub forward: Option<usize>,
 }
@@ -58,6 +60,7 @@ impl<T: Element> Workspace<T> {
             targets: none(),
             losses: none(),
             packed: Vec::new(),
+            local: Vec::new(),
             forward: None,
         }
     }
@@ -86,10 +89,10 @@ impl<T: Element> Workspace<T> {
                 0
             }),
         };
-        let deepest = network
+        let most_packed = network
             .layers
             .iter()
-            .map(|layer| layer.outputs.max(layer.inputs))
+            .map(|layer| packed_len::<T>(layer.outputs))
             .max()
             .unwrap_or(0);
         *self = Self {
@@ -101,13 +104,9 @@ impl<T: Element> Workspace<T> {
             dx: if_train(panels_len(rows, network.inputs)),
             targets: if_train(panels_len(rows, network.outputs)),
             losses: if_train(padded(rows)),
-            packed: (0..threads)
-                .map(|_| if_train(PACKED_ROWS * deepest))
-                .collect(),
+            packed: (0..threads).map(|_| if_train(most_packed)).collect(),
+            local: (0..threads).map(|_| if_train(LOCAL_LEN)).collect(),
             forward: None,
         };
     }
 }
-
-/// The most rows of A that a product packs at a time, on any instruction set.
-const PACKED_ROWS: usize = 64;

@@ -22,8 +22,8 @@ pub use adam::{AdamRule, AdamVectors, AmsgradVectors};
 pub use group::{Group, Kind};
 pub use norm::{all_finite, clip_scale, squared_norm, squared_norm_of_chunk, wide_squared_norm};
 pub use sgd::{MomentumVectors, SgdRule, SgdVectors};
-pub use state::State;
-pub use sweep::{Clip, ClipVectors, Update, VectorRule, sweep};
+pub use state::{Rectangle, State};
+pub use sweep::{Clip, ClipVectors, Update, VectorRule, sweep, sweep_row};
 
 /// Segments start at multiples of this many elements; what lies between two is zero and stays so.
 const ALIGNMENT: usize = 16;
@@ -289,6 +289,16 @@ impl<T: Element> Optimizer<T> {
                 }
             }
         }
+    }
+
+    /// The rule, in the step begun last, of the parameter that holds an element of the buffer; none if it is not trained.
+    #[inline]
+    pub fn rule_at(&self, element: usize) -> Option<&Rule<T>> {
+        let after = self
+            .segments
+            .partition_point(|segment| segment.offset <= element);
+        let segment = self.segments[..after].last()?;
+        (element < segment.end()).then(|| &self.rules[segment.group])
     }
 
     /// The parts of the buffer whose squares are summed in one go, in the order in which their sums are joined.

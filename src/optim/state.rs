@@ -2,8 +2,11 @@
 
 #![allow(unsafe_code)]
 
-use super::{Clip, Group, Kind, Optimizer, Segment, Update};
-use crate::buffer::Flat;
+use super::{
+    AdamVectors, AmsgradVectors, Clip, ClipVectors, Group, Kind, MomentumVectors, Optimizer, Rule,
+    Segment, SgdVectors, Update, VectorRule, sweep_row,
+};
+use crate::buffer::{Flat, LINE};
 use crate::error::{Error, Result};
 use crate::pool::{self, Shared};
 use crate::simd::{Element, Isa, Kernel, Simd};
@@ -118,6 +121,43 @@ impl<T: Element> State<T> {
         });
     }
 
+    /// Updates a rectangle of one parameter from a gradient that lies elsewhere, its rows `gradient_stride` apart.
+    ///
+    /// # Safety
+    /// No other thread touches the rectangle in the parameters or the slots; `gradient` may be read.
+    #[inline(always)]
+    pub unsafe fn update_rows<S: Simd>(
+        &self,
+        simd: S,
+        clip: Clip<T>,
+        at: Rectangle,
+        gradient: *const T,
+        gradient_stride: usize,
+    ) {
+        simd.call(UpdateRows {
+            state: self,
+            clip,
+            at,
+            gradient,
+            gradient_stride,
+        });
+    }
+
+    /// Asks for the cache lines of a rectangle, to be written.
+    #[inline(always)]
+    pub fn prefetch_rows(&self, at: Rectangle) {
+        let line = LINE / size_of::<T>();
+        let used = self.rules.slot_names().len();
+        for flat in std::iter::once(&self.parameters).chain(&self.slots[..used]) {
+            let start = flat.as_mut_pointer().wrapping_add(at.start);
+            for r in 0..at.rows {
+                for column in (0..at.columns).step_by(line) {
+                    prefetch_for_writing(start.wrapping_add(r * at.stride + column));
+                }
+            }
+        }
+    }
+
     /// Σ g² of a chunk of [`Optimizer::norm_chunks`].
     ///
     /// # Safety
@@ -155,6 +195,83 @@ impl<T: Element> State<T> {
             let range = lines.start * super::ALIGNMENT..len.min(lines.end * super::ALIGNMENT);
             isa.run(Step { state, range });
         });
+    }
+}
+
+/// Rows of a parameter, or parts of them: offsets are in elements into the flat buffers.
+#[derive(Clone, Copy, Debug)]
+pub struct Rectangle {
+    pub start: usize,
+    pub stride: usize,
+    pub rows: usize,
+    pub columns: usize,
+}
+
+#[inline(always)]
+fn prefetch_for_writing<T>(address: *mut T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch of any address is harmless.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_ET0 }>(
+            address.cast_const().cast(),
+        );
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
+struct UpdateRows<'a, T> {
+    state: &'a State<T>,
+    clip: Clip<T>,
+    at: Rectangle,
+    gradient: *const T,
+    gradient_stride: usize,
+}
+
+impl<T: Element> UpdateRows<'_, T> {
+    /// Row r of a buffer.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)]
+    fn row<'b>(&self, flat: &'b Flat<T>, r: usize) -> &'b mut [T] {
+        let start = self.at.start + r * self.at.stride;
+        assert!(start + self.at.columns <= flat.len());
+        // SAFETY: within the buffer; the maker vouches that nobody else touches the rectangle.
+        unsafe { std::slice::from_raw_parts_mut(flat.as_mut_pointer().add(start), self.at.columns) }
+    }
+
+    #[inline(always)]
+    fn each<S: Simd, R: VectorRule<T::Vector<S>, K>, const K: usize>(self, simd: S, rule: R) {
+        let clip = ClipVectors::new(simd, self.clip);
+        for r in 0..self.at.rows {
+            // SAFETY: the maker vouches for the gradient.
+            let gradient = unsafe {
+                std::slice::from_raw_parts(
+                    self.gradient.add(r * self.gradient_stride),
+                    self.at.columns,
+                )
+            };
+            let weights = self.row(&self.state.parameters, r);
+            let slots = std::array::from_fn(|k| self.row(&self.state.slots[k], r));
+            sweep_row(simd, rule, clip, weights, gradient, slots);
+        }
+    }
+}
+
+impl<T: Element> Kernel for UpdateRows<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        match self.state.rules.rule_at(self.at.start) {
+            None => {}
+            Some(Rule::Sgd(rule)) if !rule.uses_momentum() => {
+                self.each::<S, _, 0>(simd, SgdVectors::new(simd, rule))
+            }
+            Some(Rule::Sgd(rule)) => self.each::<S, _, 1>(simd, MomentumVectors::new(simd, rule)),
+            Some(Rule::Adam(rule)) if !rule.amsgrad() => {
+                self.each::<S, _, 2>(simd, AdamVectors::new(simd, rule))
+            }
+            Some(Rule::Adam(rule)) => self.each::<S, _, 3>(simd, AmsgradVectors::new(simd, rule)),
+        }
     }
 }
 

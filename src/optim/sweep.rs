@@ -103,6 +103,52 @@ pub fn sweep<S: Simd, T: Element, R: VectorRule<T::Vector<S>, K>, const K: usize
     }
 }
 
+/// [`sweep`] of few elements, with the clipping in registers already.
+///
+/// # Panics
+/// If the lengths differ.
+#[inline(always)]
+pub fn sweep_row<S: Simd, T: Element, R: VectorRule<T::Vector<S>, K>, const K: usize>(
+    simd: S,
+    rule: R,
+    clip: ClipVectors<T::Vector<S>>,
+    weights: &mut [T],
+    gradient: &[T],
+    slots: [&mut [T]; K],
+) {
+    let lanes = T::Vector::<S>::LANES;
+    let length = weights.len();
+    assert!(gradient.len() == length && slots.iter().all(|slot| slot.len() == length));
+    let mut at = 0;
+    while at + lanes <= length {
+        let weight = T::Vector::<S>::load_slice(simd, &weights[at..]);
+        let gradient = clip.apply(T::Vector::<S>::load_slice(simd, &gradient[at..]));
+        let mut state = [weight; K];
+        for k in 0..K {
+            state[k] = T::Vector::<S>::load_slice(simd, &slots[k][at..]);
+        }
+        let (weight, state) = rule.update(weight, gradient, state);
+        weight.store_slice(&mut weights[at..]);
+        for k in 0..K {
+            state[k].store_slice(&mut slots[k][at..]);
+        }
+        at += lanes;
+    }
+    if at < length {
+        let weight = T::Vector::<S>::load_tail(simd, &weights[at..]);
+        let gradient = clip.apply(T::Vector::<S>::load_tail(simd, &gradient[at..]));
+        let mut state = [weight; K];
+        for k in 0..K {
+            state[k] = T::Vector::<S>::load_tail(simd, &slots[k][at..]);
+        }
+        let (weight, state) = rule.update(weight, gradient, state);
+        weight.store_tail(&mut weights[at..]);
+        for k in 0..K {
+            state[k].store_tail(&mut slots[k][at..]);
+        }
+    }
+}
+
 /// [`Optimizer::update`] as a kernel.
 pub struct Update<'a, T> {
     pub optimizer: &'a Optimizer<T>,

@@ -126,7 +126,7 @@ fn array_of<'py>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bound<'py, PyAny>
         let size = size_of::<T>();
         let mut out = Output::<T>::new(py, &tensor.shape);
         let slice = out.as_mut_slice();
-        if slice.len() * size != tensor.bytes.len() {
+        if size_of_val(slice) != tensor.bytes.len() {
             return Err(Error::Shape("a tensor's bytes do not fit its shape".into()).into());
         }
         for (out, bytes) in slice.iter_mut().zip(tensor.bytes.chunks_exact(size)) {

@@ -195,11 +195,10 @@ impl Session {
         clip_grad_value: Option<f64>,
         keep_grad: bool,
     ) -> PyResult<Self> {
-        // The gradient stays in its buffer whatever is asked.
-        let _ = keep_grad;
         let options = Options {
             clip_norm: clip_grad_norm,
             clip_value: clip_grad_value,
+            keep_grad,
         };
         let foreign =
             || PyValueError::new_err("the optimizer is not over the parameters of this model");

@@ -96,6 +96,7 @@ fn dots<S: Simd, const N: usize>(simd: S, units: &[f64], vector: &[f64]) -> [f64
     let parts = LANES / S::F64::LANES;
     let mut sums = [[S::F64::zero(simd); 4]; N];
     for at in (0..vector.len()).step_by(LANES) {
+        #[allow(clippy::needless_range_loop)] // `part` counts vectors as well as sums
         for part in 0..parts {
             let at = at + part * S::F64::LANES;
             let x = S::F64::load_slice(simd, &vector[at..]);

@@ -95,6 +95,8 @@ impl Scalar for f32 {
         let part = sum - product;
         let error = (product - (sum - part)) + (addend - part);
         let bits = sum.to_bits();
+        // Not `error != 0.0`: a NaN stays as it is.
+        #[allow(clippy::double_comparisons)]
         let inexact = u64::from(error > 0.0 || error < 0.0);
         let away = (error > 0.0) == (sum > 0.0);
         let even = inexact & !bits & 1;
@@ -204,9 +206,9 @@ macro_rules! lanes {
             }
             #[inline(always)]
             unsafe fn load_partial(_: Self::Simd, source: *const $t, count: usize) -> Self {
-                // SAFETY: only the first `count` elements are read, for which the caller vouches.
                 Self(each!(i => {
                     if i < count {
+                        // SAFETY: one of the first `count` elements, for which the caller vouches.
                         unsafe { source.add(i).read() }
                     } else {
                         0.0

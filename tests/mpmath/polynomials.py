@@ -2,10 +2,11 @@
 
     python tests/mpmath/polynomials.py > src/math/coefficients.rs && cargo fmt
 
-writes them with the largest relative error of the function that each stands in. Needs mpmath; takes half a minute.
+writes them with the largest relative error of the function that each stands in. Needs mpmath; takes half a
+minute.
 
-A fit is rounded one coefficient at a time, from the lowest power up, and what is left is fitted anew, so that the
-later coefficients make up for the rounding of the earlier ones.
+A fit is rounded one coefficient at a time, from the lowest power up, and what is left is fitted anew, so that
+the later coefficients make up for the rounding of the earlier ones.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def minimax(fit: Fit, fixed: list[mpf]) -> tuple[list[mpf], mpf]:
     grid = [fit.low + (fit.high - fit.low) * step for step in steps]
     weights = [fit.weight(x) for x in grid]
     powers = [fit.variable(x) for x in grid]
-    rest = [fit.target(x) - evaluate(fixed, v) for x, v in zip(grid, powers)]
+    rest = [fit.target(x) - evaluate(fixed, v) for x, v in zip(grid, powers, strict=True)]
     chosen = [round(mpf(count) * i / unknown) for i in range(unknown + 1)]
     for _ in range(60):
         system = mpmath.matrix(unknown + 1, unknown + 1)
@@ -73,8 +74,10 @@ def minimax(fit: Fit, fixed: list[mpf]) -> tuple[list[mpf], mpf]:
             right[row] = weights[at] * rest[at]
         solution = mpmath.lu_solve(system, right)
         found = list(solution[:unknown])
-        errors = [w * (r - v ** len(fixed) * evaluate(found, v))
-                  for w, r, v in zip(weights, rest, powers)]
+        errors = [
+            w * (r - v ** len(fixed) * evaluate(found, v))
+            for w, r, v in zip(weights, rest, powers, strict=True)
+        ]
         largest = max(abs(e) for e in errors)
         extrema = alternating(errors, unknown + 1)
         if not extrema or largest <= abs(solution[unknown]) * mpf("1.0001"):
@@ -116,7 +119,14 @@ F32, F64 = 24, 53
 def exp_fit(coefficients: int, bits: int) -> Fit:
     """p of exp(r) = 1 + r + r²·p(r), |r| ≤ ln(2)/2; the error is relative to expm1(r)."""
     edge = HALF_LN2 * mpf("1.001")
-    return Fit(lambda r: (mpmath.expm1(r) - r) / r**2, lambda r: abs(r**2 / mpmath.expm1(r)), -edge, edge, coefficients, bits)
+    return Fit(
+        lambda r: (mpmath.expm1(r) - r) / r**2,
+        lambda r: abs(r**2 / mpmath.expm1(r)),
+        -edge,
+        edge,
+        coefficients,
+        bits,
+    )
 
 
 def log_fit(coefficients: int, bits: int) -> Fit:
@@ -178,10 +188,10 @@ def scaled_tail(a: mpf) -> mpf:
 
 
 def rational_tail(degree: int, high: mpf, bits: int) -> tuple[list[mpf], list[mpf], mpf]:
-    """p, q and the largest relative error of p(a)/q(a) ≈ scaled_tail(a), 0 ≤ a ≤ high; q has `degree`, p one less.
+    """p, q and the largest relative error of p(a)/q(a) ≈ scaled_tail(a), 0 ≤ a ≤ high.
 
-    Remez's exchange on the error multiplied by q, q taken from the step before. Then q is rounded, and p fitted to
-    scaled_tail·q.
+    q has `degree`, p one less. Remez's exchange on the error multiplied by q, q taken from the step before.
+    Then q is rounded, and p fitted to scaled_tail·q.
     """
     grid = [high * ((1 - mpmath.cos(mpmath.pi * i / 401)) / 2) ** 3 for i in range(402)]
     values = [scaled_tail(a) for a in grid]
@@ -202,7 +212,7 @@ def rational_tail(degree: int, high: mpf, bits: int) -> tuple[list[mpf], list[mp
         solution = mpmath.lu_solve(system, right)
         p, q = list(solution[:degree]), [mpf(1), *solution[degree:unknown]]
         denominators = [evaluate(q, a) for a in grid]
-        errors = [1 - evaluate(p, a) / (d * v) for a, d, v in zip(grid, denominators, values)]
+        errors = [1 - evaluate(p, a) / (d * v) for a, d, v in zip(grid, denominators, values, strict=True)]
         chosen = alternating(errors, unknown + 1) or chosen
     q = [rounded(c, bits) for c in q]
     high_slack = high * mpf("1.001")
@@ -241,7 +251,7 @@ def show(name: str, about: str, coefficients: list[mpf]) -> None:
 def main() -> None:
     print("//! Coefficients, lowest power first. Written by tests/mpmath/polynomials.py.")
     for name, (fit, *counts) in FITS.items():
-        for bits, count in zip((F32, F64), counts):
+        for bits, count in zip((F32, F64), counts, strict=True):
             if count:
                 p, error = solve(fit(count, bits))
                 about = f"{(fit.__doc__ or '').split(';')[0]}. Relative error: {mpmath.nstr(error, 2)}."

@@ -2,8 +2,8 @@
 
     python tests/mpmath/references.py > tests/reference/math.txt
 
-One row for each value: x and the nearest float64 to f(x), both as bit patterns, and what f(x) has above the latter,
-in thousandths of its unit in the last place. Needs mpmath; takes seconds.
+One row for each value: x and the nearest float64 to f(x), both as bit patterns, and what f(x) has above the
+latter, in thousandths of its unit in the last place. Needs mpmath; takes seconds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ ROWS = 600
 EDGES = [
     0.125, 0.1733, 0.25, 0.26, 0.3465, 0.3466, 0.5, 0.6931, 0.875, 1.0, 1.0397, 4.0, 6.0, 20.0, 37.0, 38.0,
     2.0**-27, 2.0**-52, 2.0**-53, 2.0**-54, 2.0**-55, 2.0**-1022, 2.0**-1074, 3e-310, 1e-300, 1e-16, 1e-8,
-    708.0, 709.0, 709.78, 709.782712893384, 710.0, 744.0, 745.0, 745.1332, 746.0, 1e10, 1e300, 1.7976931348623157e308,
+    708.0, 709.0, 709.78, 709.782712893384, 710.0, 744.0, 745.0, 745.1332, 746.0, 1e10, 1e300,
+    1.7976931348623157e308,
 ]  # fmt: skip
 # The functions and the range of the values that are spread evenly; the others are spread over all exponents.
 FUNCTIONS: dict[str, tuple[Callable[[mpf], mpf], float, float]] = {
