@@ -5,7 +5,9 @@
 #![allow(unsafe_code)]
 
 use _core::buffer::Aligned;
-use _core::gemm::{Epilogue, Join, Operand, Product, Start, Target, panel_stride, panels_len};
+use _core::gemm::{
+    Ahead, Epilogue, Join, Operand, Product, Start, Target, panel_stride, panels_len,
+};
 use _core::simd::{Element, Isa, Kernel, Simd, Vector};
 use std::ptr::null;
 use std::time::Instant;
@@ -44,7 +46,7 @@ impl Kernel for Run<'_> {
     fn run<S: Simd>(self, simd: S) {
         let units = self.0.units::<S>();
         // SAFETY: one thread, and the operands are as large as the product says.
-        unsafe { self.0.run(simd, 0..units, self.1, |_, _| {}, |_, _| {}) }
+        unsafe { self.0.run(simd, 0..units, self.1, |_, _| {}) }
     }
 }
 
@@ -125,6 +127,7 @@ fn main() {
             } else {
                 Join::Chain
             },
+            ahead: Ahead::nothing(),
             pack_a: false,
         };
         let back = Product {
@@ -146,6 +149,7 @@ fn main() {
                 )
             },
             join: Join::Chain,
+            ahead: Ahead::nothing(),
             pack_a: std::env::var_os("INPLACE").is_none() && batch > 32 && inputs >= 128,
         };
         let gradient = Product {
@@ -163,6 +167,7 @@ fn main() {
             b_panel: panel_stride(batch),
             c: target(dw.as_mut_ptr(), inputs, 16, Start::Zero, Epilogue::Store),
             join: Join::Chunks { accumulate: false },
+            ahead: Ahead::nothing(),
             pack_a: false,
         };
         let flops = 2.0 * (outputs * inputs * batch) as f64;

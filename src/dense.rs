@@ -6,8 +6,8 @@ use crate::activation::{self, Activation};
 use crate::buffer::with_scratch;
 use crate::gemm::pack::{Source, pack_rows, sum_rows, unpack_rows};
 use crate::gemm::{
-    Epilogue, Join, Operand, PANEL, Product, Start, Target, chained, packed_len, panel_stride,
-    panels_len,
+    Ahead, Epilogue, Join, Operand, PANEL, Product, Start, Target, chained, packed_len,
+    panel_stride, panels_len,
 };
 use crate::pool::{self, Member, Shared};
 use crate::simd::{Element, Isa, Kernel, Simd};
@@ -56,6 +56,7 @@ impl Shape {
             } else {
                 Join::Chain
             },
+            ahead: Ahead::nothing(),
             pack_a: false,
         }
     }
@@ -89,6 +90,7 @@ impl Shape {
                 local: false,
             },
             join: Join::Chain,
+            ahead: Ahead::nothing(),
             pack_a: self.rows > 2 * PANEL && self.inputs >= PACK_FROM,
         }
     }
@@ -124,6 +126,7 @@ impl Shape {
                 local: false,
             },
             join: Join::Chunks { accumulate },
+            ahead: Ahead::nothing(),
             pack_a: false,
         }
     }
@@ -185,21 +188,15 @@ impl<T: Element> Kernel for Linear<'_, T> {
                 .shape
                 .forward(self.weight.as_ptr(), bias, x, z.as_ptr(), epilogue);
             let units = self.member.share(product.units::<S>());
-            product.run(
-                simd,
-                units,
-                null_mut(),
-                |_, _| {},
-                |features, columns| {
-                    if !relu && self.activation != Activation::Identity {
-                        for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
-                            let at = panel * panel_stride(outputs);
-                            let range = at + features.start * PANEL..at + features.end * PANEL;
-                            activation::forward_in_place(simd, self.activation, z.write(range));
-                        }
+            product.run(simd, units, null_mut(), |features, columns| {
+                if !relu && self.activation != Activation::Identity {
+                    for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
+                        let at = panel * panel_stride(outputs);
+                        let range = at + features.start * PANEL..at + features.end * PANEL;
+                        activation::forward_in_place(simd, self.activation, z.write(range));
                     }
-                },
-            );
+                }
+            });
             self.member.barrier();
             unpack_rows(simd, rows, outputs, panels, z, self.out);
             self.member.barrier();
@@ -322,7 +319,7 @@ impl<T: Element> Kernel for Gradients<'_, T> {
                 self.accumulate,
             );
             let units = member.share(product.units::<S>());
-            product.run(simd, units, null_mut(), |_, _| {}, |_, _| {});
+            product.run(simd, units, null_mut(), |_, _| {});
             let blocks = member.share(outputs.div_ceil(PANEL));
             sum_rows(
                 simd,
@@ -343,13 +340,8 @@ impl<T: Element> Kernel for Gradients<'_, T> {
                     .packed
                     .as_ptr()
                     .add(member.index * packed_len::<T>(outputs));
-                product.run(
-                    simd,
-                    member.share(product.units::<S>()),
-                    buffer,
-                    |_, _| {},
-                    |_, _| {},
-                );
+                let units = member.share(product.units::<S>());
+                product.run(simd, units, buffer, |_, _| {});
                 member.barrier();
                 unpack_rows(simd, rows, inputs, panels, self.x_panels, dx);
             }

@@ -11,7 +11,7 @@ use crate::activation::{self, Activation};
 use crate::buffer::{Aligned, with_scratch};
 use crate::gemm::pack::{Scale, Source, pack_rows};
 use crate::gemm::{
-    Epilogue, Join, Operand, PANEL, Product, Start, Target, chained, padded, panel_stride,
+    Ahead, Epilogue, Join, Operand, PANEL, Product, Start, Target, chained, padded, panel_stride,
     panels_len,
 };
 use crate::network::{Network, Rowwise};
@@ -272,18 +272,11 @@ unsafe fn block_of_rows<'a, S: Simd, T: Element>(
                 } else {
                     Join::Chain
                 },
+                ahead: Ahead::nothing(),
                 pack_a: false,
             };
             // SAFETY: `count` rows of the input and of the target, and the packed weights and bias of this layer.
-            unsafe {
-                product.run(
-                    simd,
-                    0..product.units::<S>(),
-                    null_mut(),
-                    |_, _| {},
-                    |_, _| {},
-                )
-            };
+            unsafe { product.run(simd, 0..product.units::<S>(), null_mut(), |_, _| {}) };
         } else {
             for r in 0..count {
                 // SAFETY: a row of the input, of the layer's width.

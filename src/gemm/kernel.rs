@@ -5,6 +5,7 @@
 //! compiler spill accumulators inside the loop.
 
 use super::PANEL;
+use crate::buffer::LINE;
 use crate::simd::{Element, Kernel, Simd, Vector};
 
 /// Where the chains of a tile begin.
@@ -55,6 +56,64 @@ pub struct Tile<T> {
     /// With [`Epilogue::ReluMask`]: the kept outputs, laid out as C.
     pub kept: *const T,
     pub start: Start<T>,
+    pub ahead: Ahead<T>,
+}
+
+/// Memory that will be written after the tile, laid out as its rows: its cache lines are asked for row by row while k
+/// passes by, a few at a time, so that they never keep the operands' own lines waiting.
+#[derive(Clone, Copy)]
+pub struct Ahead<T> {
+    /// The tile's first element in each of `count` buffers.
+    pub buffers: [*const T; MOST_BUFFERS],
+    pub count: usize,
+    pub row: usize,
+}
+
+/// The weights and up to three slots of an optimiser.
+pub const MOST_BUFFERS: usize = 4;
+
+impl<T> Ahead<T> {
+    pub fn nothing() -> Self {
+        Self {
+            buffers: [std::ptr::null(); MOST_BUFFERS],
+            count: 0,
+            row: 0,
+        }
+    }
+
+    /// The same from another element on.
+    #[inline(always)]
+    pub(super) fn from(&self, element: usize) -> Self
+    where
+        T: Copy,
+    {
+        let mut ahead = *self;
+        for buffer in &mut ahead.buffers {
+            *buffer = buffer.wrapping_add(element);
+        }
+        ahead
+    }
+
+    /// Asks for row r, `elements` long.
+    #[inline(always)]
+    fn ask(&self, r: usize, elements: usize) {
+        for buffer in &self.buffers[..self.count.min(MOST_BUFFERS)] {
+            for at in (0..elements).step_by(LINE / size_of::<T>()) {
+                prefetch_for_writing(buffer.wrapping_add(r * self.row + at));
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn prefetch_for_writing<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch of any address is harmless.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_ET0 }>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }
 
 /// Where vector j of a tile's columns lies.
@@ -124,8 +183,21 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
         }
 
         let (mut a_block, mut b, mut k_left) = (t.a, t.b, t.k);
+        // Rows to ask for in each block of k, so that all are asked for by the last.
+        let ask = if t.ahead.count > 0 {
+            R.div_ceil(t.k.div_ceil(t.k_block).max(1))
+        } else {
+            0
+        };
+        let mut asked = 0;
         while k_left > 0 {
             let k_here = k_left.min(t.k_block);
+            for _ in 0..ask {
+                if asked < R {
+                    t.ahead.ask(asked, V * lanes);
+                    asked += 1;
+                }
+            }
             let mut a = [a_block; ROW_GROUPS];
             for (g, a) in a.iter_mut().enumerate() {
                 *a = opaque(a_block.wrapping_add(3 * g * t.a_row));

@@ -31,7 +31,7 @@ mod tests;
 
 pub use blocks::{Caches, caches};
 pub use chains::chained;
-pub use kernel::{Epilogue, Start};
+pub use kernel::{Ahead, Epilogue, MOST_BUFFERS, Start};
 pub use product::{Join, LOCAL_LEN, LOCAL_ROW, Operand, Product, Target, packed_len};
 
 /// Rows of the batch (or outputs of packed weights) side by side in a panel, whatever the element and the machine.

@@ -1,7 +1,7 @@
 //! A whole product, in blocks and tiles; the part of it that one thread does.
 
 use super::chains::Chains;
-use super::kernel::{Epilogue, Start, Tile, run_tile, tile_vectors};
+use super::kernel::{Ahead, Epilogue, Start, Tile, run_tile, tile_vectors};
 use super::{CHUNK, PANEL, caches};
 use crate::simd::{Element, Kernel, Simd, Vector};
 use std::ops::Range;
@@ -71,6 +71,8 @@ pub struct Product<T> {
     pub b_panel: usize,
     pub c: Target<T>,
     pub join: Join,
+    /// What will be written after C, its rows as far apart; the addresses are those of row 0, column 0.
+    pub ahead: Ahead<T>,
     /// Copy each block of A to a buffer first: pays where A's elements of equal k lie side by side.
     pub pack_a: bool,
 }
@@ -158,8 +160,8 @@ impl<T: Element> Product<T> {
         (caches().l2 / 2 / (width * size_of::<T>())).next_multiple_of(PANEL)
     }
 
-    /// Computes a range of units. `before` is told of every tile (rows, columns) ahead of its products, `after` of every
-    /// finished rectangle, a group of columns of a block, while it is near.
+    /// Computes a range of units. `after` is told of every finished rectangle (rows, columns), a group of columns
+    /// of a block, while it is near.
     ///
     /// # Safety
     /// The operands' elements lie in memory that may be read, C also written; no other thread touches the rectangles of
@@ -171,7 +173,6 @@ impl<T: Element> Product<T> {
         simd: S,
         units: Range<usize>,
         packed: *mut T,
-        mut before: impl FnMut(Range<usize>, Range<usize>),
         mut after: impl FnMut(Range<usize>, Range<usize>),
     ) {
         let grid = self.grid::<S>();
@@ -184,7 +185,7 @@ impl<T: Element> Product<T> {
             let block = self.block::<S>(left.clone());
             left.start = block.end;
             // SAFETY: as the caller's.
-            unsafe { self.run_block(simd, &grid, block, packed, &mut before, &mut after) }
+            unsafe { self.run_block(simd, &grid, block, packed, &mut after) }
         }
     }
 
@@ -197,7 +198,6 @@ impl<T: Element> Product<T> {
         grid: &Grid,
         block: Range<usize>,
         packed: *mut T,
-        before: &mut impl FnMut(Range<usize>, Range<usize>),
         after: &mut impl FnMut(Range<usize>, Range<usize>),
     ) {
         let tiles = block.start / grid.groups..block.end.div_ceil(grid.groups);
@@ -235,9 +235,6 @@ impl<T: Element> Product<T> {
                 for t in tiles.clone() {
                     let row = self.tile_start(grid.tiles, t);
                     let count = self.tile_start(grid.tiles, t + 1) - row;
-                    if first {
-                        before(row..row + count, column..end);
-                    }
                     let (c_first_row, c_first_column) = if self.c.local {
                         (first_row, column)
                     } else {
@@ -291,6 +288,11 @@ impl<T: Element> Product<T> {
                                     Start::Rows(bias) => Start::Rows(bias.add(row)),
                                     Start::Columns(bias) => Start::Columns(bias.add(at)),
                                     other => other,
+                                },
+                                ahead: if first {
+                                    self.ahead.from(row * self.ahead.row + at)
+                                } else {
+                                    Ahead::nothing()
                                 },
                             };
                             match self.join {

@@ -71,19 +71,13 @@ impl<T: Element> OnSimd for InParts<'_, T> {
             let range = units * part / self.parts..units * (part + 1) / self.parts;
             // SAFETY: the operands are as large as the product says; one thread.
             unsafe {
-                product.run(
-                    simd,
-                    range,
-                    packed.as_mut_ptr(),
-                    |_, _| {},
-                    |rows, columns| {
-                        for row in rows {
-                            for column in columns.clone() {
-                                seen[row * product.columns + column] += 1;
-                            }
+                product.run(simd, range, packed.as_mut_ptr(), |rows, columns| {
+                    for row in rows {
+                        for column in columns.clone() {
+                            seen[row * product.columns + column] += 1;
                         }
-                    },
-                );
+                    }
+                });
             }
         }
         assert!(
@@ -210,6 +204,7 @@ fn check_layer<T: Scalar>(isa: Isa, outputs: usize, inputs: usize, batch: usize,
         } else {
             Join::Chain
         },
+        ahead: Ahead::nothing(),
         pack_a: false,
     };
     isa.run(Call(InParts {
@@ -256,6 +251,7 @@ fn check_layer<T: Scalar>(isa: Isa, outputs: usize, inputs: usize, batch: usize,
                 local: false,
             },
             join: Join::Chain,
+            ahead: Ahead::nothing(),
             pack_a,
         };
         isa.run(Call(InParts {
@@ -310,6 +306,7 @@ fn check_layer<T: Scalar>(isa: Isa, outputs: usize, inputs: usize, batch: usize,
                 local: false,
             },
             join: Join::Chunks { accumulate },
+            ahead: Ahead::nothing(),
             pack_a: false,
         };
         isa.run(Call(InParts {
@@ -362,6 +359,7 @@ fn check_layer<T: Scalar>(isa: Isa, outputs: usize, inputs: usize, batch: usize,
         } else {
             Join::Chain
         },
+        ahead: Ahead::nothing(),
         pack_a: false,
     };
     isa.run(Call(InParts {
@@ -608,6 +606,7 @@ fn nothing_is_written_outside_the_target() {
                 local: false,
             },
             join: Join::Chain,
+            ahead: Ahead::nothing(),
             pack_a: false,
         };
         isa.run(Call(InParts {

@@ -104,17 +104,11 @@ impl<T: Element> Network<T> {
                             kept,
                         );
                         let units = member.share(product.units::<S>());
-                        product.run(
-                            simd,
-                            units,
-                            packed.as_ptr(),
-                            |_, _| {},
-                            |features, columns| {
-                                for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
-                                    self.before(simd, l, space, features.clone(), panel, relu);
-                                }
-                            },
-                        );
+                        product.run(simd, units, packed.as_ptr(), |features, columns| {
+                            for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
+                                self.before(simd, l, space, features.clone(), panel, relu);
+                            }
+                        });
                     } else {
                         for panel in member.share(rows.div_ceil(PANEL)) {
                             let at = panel * panel_stride(layer.inputs);
@@ -248,25 +242,19 @@ impl<T: Element> Network<T> {
             // is this member's.
             unsafe {
                 match update {
-                    None => product.run(simd, units, null_mut(), |_, _| {}, |_, _| {}),
+                    None => product.run(simd, units, null_mut(), |_, _| {}),
                     Some(update) if update.keep => {
-                        product.run(
-                            simd,
-                            units,
-                            null_mut(),
-                            |_, _| {},
-                            |rows, columns| {
-                                let at = rectangle(linear, &rows, &columns);
-                                let gradient = flat.add(at.start).cast_const();
-                                update.state.update_rows(
-                                    simd,
-                                    update.clip,
-                                    at,
-                                    gradient,
-                                    linear.inputs,
-                                );
-                            },
-                        );
+                        product.run(simd, units, null_mut(), |rows, columns| {
+                            let at = rectangle(linear, &rows, &columns);
+                            let gradient = flat.add(at.start).cast_const();
+                            update.state.update_rows(
+                                simd,
+                                update.clip,
+                                at,
+                                gradient,
+                                linear.inputs,
+                            );
+                        });
                     }
                     Some(update) => {
                         let local = share(&space.local[member.index]).as_ptr();
@@ -276,13 +264,13 @@ impl<T: Element> Network<T> {
                             local: true,
                             ..product.c
                         };
-                        let product = Product { c, ..product };
-                        let ahead = |rows: Range<usize>, columns: Range<usize>| {
-                            update
-                                .state
-                                .prefetch_rows(rectangle(linear, &rows, &columns));
+                        let ahead = update.state.ahead(linear.weight, linear.inputs);
+                        let product = Product {
+                            c,
+                            ahead,
+                            ..product
                         };
-                        product.run(simd, units, null_mut(), ahead, |rows, columns| {
+                        product.run(simd, units, null_mut(), |rows, columns| {
                             let at = rectangle(linear, &rows, &columns);
                             update
                                 .state

@@ -182,19 +182,13 @@ impl<T: Element> Network<T> {
             && !(training && layer.dropout.is_some());
         // SAFETY: the shares of units are disjoint rectangles of the output.
         unsafe {
-            product.run(
-                simd,
-                units,
-                null_mut(),
-                |_, _| {},
-                |features, columns| {
-                    if !done {
-                        for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
-                            finish(simd, layer, space, training, features.clone(), panel);
-                        }
+            product.run(simd, units, null_mut(), |features, columns| {
+                if !done {
+                    for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
+                        finish(simd, layer, space, training, features.clone(), panel);
                     }
-                },
-            );
+                }
+            });
         }
     }
 }

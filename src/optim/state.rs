@@ -6,8 +6,9 @@ use super::{
     AdamVectors, AmsgradVectors, Clip, ClipVectors, Group, Kind, MomentumVectors, Optimizer, Rule,
     Segment, SgdVectors, Update, VectorRule, sweep_row,
 };
-use crate::buffer::{Flat, LINE};
+use crate::buffer::Flat;
 use crate::error::{Error, Result};
+use crate::gemm::Ahead;
 use crate::pool::{self, Shared};
 use crate::simd::{Element, Isa, Kernel, Simd};
 use std::ops::Range;
@@ -143,19 +144,19 @@ impl<T: Element> State<T> {
         });
     }
 
-    /// Asks for the cache lines of a rectangle, to be written.
-    #[inline(always)]
-    pub fn prefetch_rows(&self, at: Rectangle) {
-        let line = LINE / size_of::<T>();
+    /// The parameter that begins at `start`, and its slots, as memory to be written, rows `stride` apart.
+    pub fn ahead(&self, start: usize, stride: usize) -> Ahead<T> {
         let used = self.rules.slot_names().len();
-        for flat in std::iter::once(&self.parameters).chain(&self.slots[..used]) {
-            let start = flat.as_mut_pointer().wrapping_add(at.start);
-            for r in 0..at.rows {
-                for column in (0..at.columns).step_by(line) {
-                    prefetch_for_writing(start.wrapping_add(r * at.stride + column));
-                }
-            }
+        let mut ahead = Ahead {
+            count: 1 + used,
+            row: stride,
+            ..Ahead::nothing()
+        };
+        let flats = std::iter::once(&self.parameters).chain(&self.slots[..used]);
+        for (buffer, flat) in ahead.buffers.iter_mut().zip(flats) {
+            *buffer = flat.as_mut_pointer().wrapping_add(start).cast_const();
         }
+        ahead
     }
 
     /// Σ g² of a chunk of [`Optimizer::norm_chunks`].
@@ -205,19 +206,6 @@ pub struct Rectangle {
     pub stride: usize,
     pub rows: usize,
     pub columns: usize,
-}
-
-#[inline(always)]
-fn prefetch_for_writing<T>(address: *mut T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch of any address is harmless.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_ET0 }>(
-            address.cast_const().cast(),
-        );
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
 }
 
 struct UpdateRows<'a, T> {
