@@ -96,7 +96,7 @@ fn main() {
         let mut z = filled(panels_len(batch, outputs));
         let mut dx = filled(panels_len(batch, inputs));
         let mut dw = filled(outputs * inputs);
-        let mut packed = filled(64 * outputs.max(inputs));
+        let mut packed = filled(_core::gemm::packed_len::<f32>(outputs));
         let target = |start, row, panel, begin, epilogue| Target {
             start,
             row,
