@@ -106,7 +106,8 @@ fn dots<S: Simd, const N: usize>(simd: S, units: &[f64], vector: &[f64]) -> [f64
             }
         }
     }
-    sums.map(|sums| {
+    let mut dots = [0.0; N];
+    for (dot, sums) in dots.iter_mut().zip(sums) {
         let mut lanes = [0f64; LANES];
         for (sum, lanes) in sums.iter().zip(lanes.chunks_exact_mut(S::F64::LANES)) {
             sum.store_slice(lanes);
@@ -116,14 +117,18 @@ fn dots<S: Simd, const N: usize>(simd: S, units: &[f64], vector: &[f64]) -> [f64
                 lanes[lane] += lanes[lane + half];
             }
         }
-        lanes[0]
-    })
+        *dot = lanes[0];
+    }
+    dots
 }
 
 /// Takes off `vector` its projections on `N` unit vectors.
 #[inline(always)]
 fn take_off<S: Simd, const N: usize>(simd: S, units: &[f64], vector: &mut [f64]) {
-    let factors = dots::<S, N>(simd, units, vector).map(|dot| S::F64::splat(simd, -dot));
+    let mut factors = [S::F64::zero(simd); N];
+    for (factor, dot) in factors.iter_mut().zip(dots::<S, N>(simd, units, vector)) {
+        *factor = S::F64::splat(simd, -dot);
+    }
     let length = vector.len();
     for at in (0..length).step_by(S::F64::LANES) {
         let mut x = S::F64::load_slice(simd, &vector[at..]);

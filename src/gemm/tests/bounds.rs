@@ -113,9 +113,14 @@ impl<T: Element> OnSimd for Products<T> {
         let columns = new(panels_exact(inputs, rows));
         let dweight = new(outputs * inputs);
         let run = |product: Product<T>| {
-            let packed = new(Product::<T>::packed_len::<S>(product.rows, product.k));
+            let packed = new(if product.pack_a {
+                packed_len::<T>(product.k).min(product.rows * product.k)
+            } else {
+                0
+            });
+            let all = 0..product.units::<S>();
             // SAFETY: the operands are as large as the product says.
-            unsafe { product.run(simd, 0..product.units::<S>(), packed.start, |_, _| {}) };
+            unsafe { product.run(simd, all, packed.start, |_, _| {}, |_, _| {}) };
         };
         for epilogue in [Epilogue::Store, Epilogue::Relu] {
             let bias = (epilogue == Epilogue::Relu).then_some(bias.start.cast_const());
@@ -130,6 +135,15 @@ impl<T: Element> OnSimd for Products<T> {
         for accumulate in [false, true] {
             run(shape.weight_gradient(z.start, columns.start, dweight.start, accumulate));
         }
+        // The gradient in a buffer that every group of columns uses anew.
+        let local = new(LOCAL_LEN);
+        let product = shape.weight_gradient(z.start, columns.start, local.start, false);
+        let c = Target {
+            row: LOCAL_ROW,
+            local: true,
+            ..product.c
+        };
+        run(Product { c, ..product });
         // Prediction over packed weights, whose bias is padded to whole panels.
         let (matrix, y) = (new(rows * inputs), new(rows * outputs));
         let (panels, bias) = (new(panels_exact(outputs, inputs)), new(padded(outputs)));
@@ -147,6 +161,7 @@ impl<T: Element> OnSimd for Products<T> {
                 begin: Start::Columns(bias.start),
                 epilogue: Epilogue::Relu,
                 kept: null(),
+                local: false,
             },
             join: if chained(outputs, inputs) {
                 Join::Interleaved

@@ -148,6 +148,11 @@ fn a_step_allocates_nothing() {
     let clip = Options {
         clip_norm: Some(0.1),
         clip_value: Some(0.1),
+        keep_grad: false,
+    };
+    let kept = Options {
+        keep_grad: true,
+        ..Options::default()
     };
     let classes = Batch {
         sample_weight: Some(&weights),
@@ -165,7 +170,7 @@ fn a_step_allocates_nothing() {
     let isa = Isa::best();
     for threads in [1, 2] {
         for (kind, group) in optimisers() {
-            for options in [Options::default(), clip] {
+            for options in [Options::default(), kept, clip] {
                 for (data, name) in [
                     (classes, "cross_entropy"),
                     (picked, "hinge"),

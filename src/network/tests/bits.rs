@@ -295,6 +295,7 @@ fn training<T: Element>(isa: Isa, hashes: &mut Hashes) {
     let options = Options {
         clip_norm: Some(0.1),
         clip_value: Some(0.03),
+        keep_grad: false,
     };
     let (kind, group) = optimisers()[3];
     let hash = trained::<T>(isa, plain, STEPS, 40, kind, group, options);
@@ -449,6 +450,10 @@ fn passes_have_the_same_bits_on_any_number_of_threads() {
 fn training_has_the_same_bits_on_any_number_of_threads() {
     let adam = optimisers()[3];
     let none = Options::default();
+    let kept = Options {
+        keep_grad: true,
+        ..none
+    };
     let fast = Isa::available()
         .into_iter()
         .filter(|isa| isa.name() != "portable");
@@ -469,12 +474,10 @@ fn training_has_the_same_bits_on_any_number_of_threads() {
     let clip = Options {
         clip_norm: Some(0.1),
         clip_value: Some(0.03),
+        keep_grad: false,
     };
-    for ((kind, group), options) in [
-        (adam, none),
-        (optimisers()[1], clip),
-        (optimisers()[5], none),
-    ] {
+    let (momentum, amsgrad) = (optimisers()[1], optimisers()[5]);
+    for ((kind, group), options) in [(adam, none), (momentum, clip), (amsgrad, kept)] {
         threads_agree(&format!("50 steps of {kind:?}"), &Isa::tested(), |isa| {
             trained::<f32>(isa, &plain, STEPS, 860, kind, group, options)
         });

@@ -19,6 +19,7 @@ fn options(norm: Option<f64>, value: Option<f64>) -> Options {
     Options {
         clip_norm: norm,
         clip_value: value,
+        keep_grad: false,
     }
 }
 

@@ -15,7 +15,7 @@ const ROWS: usize = 40;
 fn clipped() -> Options {
     Options {
         clip_norm: Some(1.0),
-        clip_value: None,
+        ..Options::default()
     }
 }
 

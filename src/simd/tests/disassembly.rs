@@ -1,6 +1,6 @@
 //! What the compiler made of the kernels: the machine code of this very test program, read with objdump.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
 /// A function as objdump shows it.
@@ -64,6 +64,15 @@ fn is_fused_on_zmm(text: &str, suffix: &str) -> bool {
             .is_some_and(|name| name.ends_with(suffix))
 }
 
+/// Says why the machine code was not looked at, where the harness that runs the tests does not hold it back.
+fn skip(reason: &str) {
+    let said = writeln!(
+        std::io::stderr(),
+        "the machine code is not looked at: {reason}"
+    );
+    said.expect("standard error");
+}
+
 /// Hands every function of this program to `see`; false where there is no objdump.
 fn each_function(mut see: impl FnMut(&Function)) -> bool {
     let program = std::env::current_exe().expect("this program's path");
@@ -76,7 +85,9 @@ fn each_function(mut see: impl FnMut(&Function)) -> bool {
     let mut child = match child {
         Ok(child) => child,
         Err(error) => {
-            println!("skipped: objdump cannot be run ({error}); it is part of binutils");
+            skip(&format!(
+                "objdump, a part of binutils, cannot be run: {error}"
+            ));
             return false;
         }
     };
@@ -106,8 +117,7 @@ const LARGEST: usize = 14 * 2;
 #[test]
 fn machine_code_is_what_the_instruction_sets_say() {
     if cfg!(not(target_arch = "x86_64")) {
-        println!("skipped: the instructions looked for are those of x86-64");
-        return;
+        return skip("the instructions looked for are those of x86-64");
     }
     let (mut functions, mut portable) = (0, 0);
     let mut stray = Vec::new();
