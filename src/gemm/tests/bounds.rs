@@ -120,7 +120,7 @@ impl<T: Element> OnSimd for Products<T> {
             });
             let all = 0..product.units::<S>();
             // SAFETY: the operands are as large as the product says.
-            unsafe { product.run(simd, all, packed.start, |_, _| {}, |_, _| {}) };
+            unsafe { product.run(simd, all, packed.start, |_, _| {}) };
         };
         for epilogue in [Epilogue::Store, Epilogue::Relu] {
             let bias = (epilogue == Epilogue::Relu).then_some(bias.start.cast_const());
@@ -168,6 +168,7 @@ impl<T: Element> OnSimd for Products<T> {
             } else {
                 Join::Chain
             },
+            ahead: Ahead::nothing(),
             pack_a: false,
         });
     }
