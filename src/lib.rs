@@ -11,6 +11,7 @@ pub mod loss;
 pub mod math;
 pub mod network;
 pub mod optim;
+pub mod peak;
 pub mod pool;
 pub mod predictor;
 #[cfg(feature = "python")]

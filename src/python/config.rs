@@ -1,6 +1,8 @@
 //! Settings: instruction set, threads, precision.
 
+use super::array::{Float, with_float};
 use crate::gemm::caches;
+use crate::peak;
 use crate::pool;
 use crate::simd::Isa;
 use pyo3::exceptions::{PyImportError, PyValueError};
@@ -130,9 +132,45 @@ fn get_float32_matmul_precision() -> &'static str {
     PRECISIONS[PRECISION.load(Ordering::Relaxed) as usize]
 }
 
+/// Most seconds that a measurement may be asked to take.
+const LONGEST: f64 = 60.0;
+
+fn check_seconds(seconds: f64) -> PyResult<f64> {
+    if (0.0..=LONGEST).contains(&seconds) {
+        return Ok(seconds);
+    }
+    Err(PyValueError::new_err(format!(
+        "seconds is {seconds}; expected 0 to {LONGEST}"
+    )))
+}
+
+/// Floating-point operations a second of one core: independent fused multiply-adds in registers.
+#[pyfunction]
+#[pyo3(signature = (dtype, seconds = 0.05))]
+fn fma_peak(py: Python<'_>, dtype: &str, seconds: f64) -> PyResult<f64> {
+    let (float, seconds) = (Float::parse(dtype)?, check_seconds(seconds)?);
+    Ok(py.detach(|| with_float!(float, T => peak::fma_peak::<T>(isa_in_use(), seconds))))
+}
+
+/// Bytes a second that one core reads, again and again, from a buffer of so many bytes.
+#[pyfunction]
+#[pyo3(signature = (bytes, seconds = 0.05))]
+fn read_bandwidth(py: Python<'_>, bytes: usize, seconds: f64) -> PyResult<f64> {
+    const MOST: usize = 1 << 34;
+    if bytes == 0 || bytes > MOST {
+        return Err(PyValueError::new_err(format!(
+            "bytes is {bytes}; expected 1 to {MOST}"
+        )));
+    }
+    let seconds = check_seconds(seconds)?;
+    Ok(py.detach(|| peak::read_bandwidth(isa_in_use(), bytes, seconds)))
+}
+
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     choose_isa()?;
     m.add_function(wrap_pyfunction!(isa, m)?)?;
+    m.add_function(wrap_pyfunction!(fma_peak, m)?)?;
+    m.add_function(wrap_pyfunction!(read_bandwidth, m)?)?;
     m.add_function(wrap_pyfunction!(available_isas, m)?)?;
     m.add_function(wrap_pyfunction!(cache_sizes, m)?)?;
     m.add_function(wrap_pyfunction!(set_num_threads, m)?)?;
