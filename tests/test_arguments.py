@@ -9,6 +9,10 @@ def test_int():
     assert type(check_int("n", np.int16(3), 1)) is int
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):
         check_int("n", 0, 1)
+    for large in (2**63, np.uint64(2**63), 2**70):
+        with pytest.raises(ValueError, match=rf"n must be below 2\*\*63, got {large}"):
+            check_int("n", large, 1)
+    assert check_int("n", 2**63 - 1, 1) == 2**63 - 1
     for wrong in (1.0, "1", None, True):
         with pytest.raises(TypeError, match=f"n must be an int, got {type(wrong).__name__}"):
             check_int("n", wrong, 1)

@@ -102,7 +102,7 @@ def test_batches_change_nothing():
     for size in (1, 3, 20, 100):
         np.testing.assert_array_equal(net.predict(X, batch_size=size), net.predict(X))
         np.testing.assert_allclose(net.predict_proba(X, batch_size=size), net.predict_proba(X), rtol=1e-12)
-    with pytest.raises(ValueError, match="batch_size is 0"):
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         net.predict(X, batch_size=0)
 
 

@@ -12,7 +12,7 @@ __all__ = ["check_choice", "check_int", "check_number", "check_sample_weight"]
 
 
 def check_int(name: str, value: object, least: int) -> int:
-    """Return `value` as an int of at least `least`.
+    """Return `value` as an int of at least `least` that fits in 64 bits.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def check_int(name: str, value: object, least: int) -> int:
     TypeError
         If it is no integer.
     ValueError
-        If it is below `least`.
+        If it is below `least`, or 2**63 and more.
 
     Examples
     --------
@@ -43,6 +43,8 @@ def check_int(name: str, value: object, least: int) -> int:
         raise TypeError(f"{name} must be an int, got {type(value).__name__}")
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")
+    if value >= 2**63:
+        raise ValueError(f"{name} must be below 2**63, got {value}")
     return int(value)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnrs import _core
+from nnrs.arguments import check_int
 
 __all__ = [
     "TASKS",
@@ -106,10 +107,10 @@ def read(
     array([2., 6.])
     """
     features = take_columns(x, names)
+    if batch_size is not None:
+        batch_size = check_int("batch_size", batch_size, 1)
     if features.ndim == 1:
         return meaning(call(features).reshape(1, -1))[0]
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; expected at least 1")
     count = len(features) if features.ndim else 0
     if batch_size is None or count <= batch_size:
         outputs = call(features)
