@@ -214,13 +214,13 @@ def _array(value: ArrayLike, beside: ArrayLike | None) -> Array:
 
 def _check_out(out: object, result: Array, inputs: dict[str, Any]) -> None:
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
+        raise TypeError(f"out is a {type(out).__name__}; expected a NumPy array of {result.dtype}")
     if out.dtype != result.dtype:
         raise TypeError(f"out has dtype {out.dtype}; expected {result.dtype}")
     if out.shape != result.shape:
         raise ValueError(f"out has shape {out.shape}; expected {result.shape}")
     if not out.flags.writeable:
-        raise ValueError("out is read-only; expected a writable array")
+        raise ValueError("out is read-only; expected a writeable array")
     for name, array in inputs.items():
         if isinstance(array, np.ndarray) and np.may_share_memory(out, array):
             raise ValueError(f"out shares memory with {name}; expected an array of its own")
