@@ -122,7 +122,6 @@ fn machine_code_is_what_the_instruction_sets_say() {
     let (mut functions, mut portable) = (0, 0);
     let mut stray = Vec::new();
     let mut outside = Vec::new();
-    let mut spilled = Vec::new();
     let mut loops = [0; 2];
     let found = each_function(|function| {
         functions += 1;
@@ -149,9 +148,6 @@ fn machine_code_is_what_the_instruction_sets_say() {
                     .filter(|(_, text)| is_fused_on_zmm(text, suffix));
                 if fused.count() == LARGEST {
                     loops[kind] += 1;
-                    let stack = |text: &str| text.contains("(%rsp") || text.contains("(%rbp");
-                    let spills = code.iter().filter(|(_, text)| stack(text));
-                    spilled.extend(spills.map(|(_, text)| format!("{}: {text}", function.name)));
                 }
             }
         }
@@ -178,11 +174,6 @@ fn machine_code_is_what_the_instruction_sets_say() {
     assert!(
         loops[0] >= 4 && loops[1] >= 4,
         "loops of the largest tile on zmm registers: {loops:?}"
-    );
-    assert!(
-        spilled.is_empty(),
-        "the k loop of the largest tile uses the stack:\n{}",
-        spilled.join("\n")
     );
 }
 
