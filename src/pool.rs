@@ -352,7 +352,7 @@ impl Pool {
 
     fn spawn(&'static self, place: usize) {
         #[cfg(test)]
-        tests::WOKEN.fetch_add(1, Ordering::Relaxed);
+        let _waking = tests::Waking::begin();
         self.rayon.spawn(move || self.attend(place));
     }
 
@@ -547,8 +547,34 @@ pub(crate) mod tests {
 
     const LARGE: f64 = 1e9;
 
-    /// Workers that were woken from sleep.
-    pub(crate) static WOKEN: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static WAKING: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// This thread hands a worker that sleeps to rayon, which allocates for it.
+    pub(crate) struct Waking;
+
+    impl Waking {
+        pub(super) fn begin() -> Self {
+            WAKING.set(true);
+            Self
+        }
+
+        pub(crate) fn is_on() -> bool {
+            WAKING.try_with(Cell::get).unwrap_or(false)
+        }
+    }
+
+    impl Drop for Waking {
+        fn drop(&mut self) {
+            WAKING.set(false);
+        }
+    }
+
+    /// Whether this thread is at work for a call.
+    pub(crate) fn is_inside() -> bool {
+        INSIDE.try_with(Cell::get).unwrap_or(false)
+    }
 
     /// Tests that need the team wait for each other.
     static TEAM: Mutex<()> = Mutex::new(());
