@@ -2,8 +2,9 @@
 
 #![allow(unsafe_code)]
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ops::{Deref, DerefMut};
+use std::panic::panic_any;
 use std::ptr::NonNull;
 
 /// Bytes in a cache line.
@@ -37,13 +38,17 @@ unsafe impl<T: Send> Send for Aligned<T> {}
 // SAFETY: shared references allow only reads.
 unsafe impl<T: Sync> Sync for Aligned<T> {}
 
+/// The panic of a buffer for which there are not so many bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct OutOfMemory(pub usize);
+
 impl<T: Plain> Aligned<T> {
     pub fn zeros(len: usize) -> Self {
         Self::staggered(len, 0)
     }
 
     /// # Panics
-    /// If the size overflows.
+    /// If the size overflows; with [`OutOfMemory`] if there is not so much memory.
     pub fn staggered(len: usize, stagger: usize) -> Self {
         let bytes = len
             .checked_mul(size_of::<T>())
@@ -54,7 +59,7 @@ impl<T: Plain> Aligned<T> {
         // SAFETY: the layout has at least a line.
         let allocation = unsafe { alloc_zeroed(layout) };
         let Some(allocation) = NonNull::new(allocation) else {
-            handle_alloc_error(layout)
+            panic_any(OutOfMemory(layout.size()))
         };
         // SAFETY: the allocation has `stagger` + 1 lines beside the elements; zero bytes are zero elements.
         let start = unsafe { allocation.add(stagger * LINE) }.cast();

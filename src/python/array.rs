@@ -9,8 +9,8 @@ use crate::simd::Element;
 use numpy::npyffi::{
     NPY_ARRAY_ALIGNED, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_WRITEABLE, NPY_TYPES, PyArrayObject,
 };
-use numpy::{PyArray1, PyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use numpy::{PyArray1, PyUntypedArray, PyUntypedArrayMethods};
+use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 use std::ffi::c_int;
@@ -295,12 +295,21 @@ impl<'py> Floats<'py> {
     }
 
     /// The elements in row-major order, copied if they are not side by side.
-    pub fn to_slice<T: Number>(&self) -> std::borrow::Cow<'_, [T]> {
+    ///
+    /// # Errors
+    /// `MemoryError` if a copy does not fit in memory.
+    pub fn to_slice<T: Number>(&self) -> PyResult<std::borrow::Cow<'_, [T]>> {
         if let Some(slice) = self.as_slice() {
-            return std::borrow::Cow::Borrowed(slice);
+            return Ok(std::borrow::Cow::Borrowed(slice));
         }
         let header = header(&self.array);
-        let mut out = Vec::with_capacity(self.len());
+        let mut out = Vec::new();
+        out.try_reserve_exact(self.len()).map_err(|_| {
+            PyMemoryError::new_err(format!(
+                "no memory for a copy of an array of shape {}",
+                shape_text(header.shape)
+            ))
+        })?;
         let mut index = vec![0usize; header.shape.len()];
         for _ in 0..self.len() {
             let offset: isize = index
@@ -318,7 +327,7 @@ impl<'py> Floats<'py> {
                 index[axis] = 0;
             }
         }
-        std::borrow::Cow::Owned(out)
+        Ok(std::borrow::Cow::Owned(out))
     }
 
     /// As rows of features: a 1-D array is one row.
@@ -401,6 +410,9 @@ pub struct Rows<'a, T> {
     pub single: bool,
 }
 
+/// NumPy's own limit.
+const MOST_AXES: usize = 64;
+
 /// A result to be: new, or the caller's `out`.
 pub struct Output<'py, T: Number> {
     array: Bound<'py, PyUntypedArray>,
@@ -408,13 +420,41 @@ pub struct Output<'py, T: Number> {
 }
 
 impl<'py, T: Number> Output<'py, T> {
-    pub fn new(py: Python<'py>, shape: &[usize]) -> Self {
-        // SAFETY: every element is written before Python sees the array; numbers need no drop.
-        let array = unsafe { PyArrayDyn::<T>::new(py, shape, false) };
-        Self {
-            array: array.into_any().cast_into().expect("an array"),
-            kind: std::marker::PhantomData,
+    /// # Errors
+    /// `MemoryError`, as NumPy raises it.
+    pub fn new(py: Python<'py>, shape: &[usize]) -> PyResult<Self> {
+        use numpy::PyArrayDescrMethods;
+        use numpy::npyffi::{self, PY_ARRAY_API};
+        let mut dims = [0; MOST_AXES];
+        let Some(dims) = dims.get_mut(..shape.len()) else {
+            return Err(PyValueError::new_err(format!(
+                "a result cannot have {} axes",
+                shape.len()
+            )));
+        };
+        for (dim, &n) in dims.iter_mut().zip(shape) {
+            *dim = n as npyffi::npy_intp;
         }
+        // SAFETY: a new C-contiguous array; every element is written before Python sees it. A null pointer comes with
+        // the error that NumPy has set.
+        let array = unsafe {
+            let array = PY_ARRAY_API.PyArray_NewFromDescr(
+                py,
+                npyffi::get_type_object(py, npyffi::NpyTypes::PyArray_Type),
+                numpy::dtype::<T>(py).into_dtype_ptr(),
+                dims.len() as c_int,
+                dims.as_mut_ptr(),
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                0,
+                std::ptr::null_mut(),
+            );
+            Bound::from_owned_ptr_or_err(py, array)?
+        };
+        Ok(Self {
+            array: array.cast_into().expect("an array"),
+            kind: std::marker::PhantomData,
+        })
     }
 
     /// The caller's array, if it can take the result and shares no memory with an input.
@@ -425,7 +465,7 @@ impl<'py, T: Number> Output<'py, T> {
         inputs: &[(&str, &Floats<'py>)],
     ) -> PyResult<Self> {
         let Some(out) = out else {
-            return Ok(Self::new(py, shape));
+            return Self::new(py, shape);
         };
         let Ok(array) = out.cast::<PyUntypedArray>() else {
             let kind: String = out.get_type().name()?.extract()?;

@@ -1,6 +1,7 @@
 //! One flat aligned buffer of which NumPy arrays are views.
 
 use super::array::{Float, view};
+use super::compute;
 use crate::buffer::Flat;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -25,7 +26,7 @@ const MOST: usize = 1 << 40;
 #[pymethods]
 impl Buffer {
     #[new]
-    fn new(dtype: &str, length: usize) -> PyResult<Self> {
+    fn new(py: Python<'_>, dtype: &str, length: usize) -> PyResult<Self> {
         if length > MOST {
             return Err(PyValueError::new_err(format!(
                 "length is {length}; a buffer has at most {MOST} elements"
@@ -36,8 +37,12 @@ impl Buffer {
         let stagger = 3 * (MADE.fetch_add(1, Ordering::Relaxed) % 5);
         Ok(Self {
             flat: match Float::parse(dtype)? {
-                Float::F32 => AnyFlat::F32(Arc::new(Flat::zeros(length, stagger))),
-                Float::F64 => AnyFlat::F64(Arc::new(Flat::zeros(length, stagger))),
+                Float::F32 => {
+                    AnyFlat::F32(Arc::new(compute(py, 0.0, || Flat::zeros(length, stagger))?))
+                }
+                Float::F64 => {
+                    AnyFlat::F64(Arc::new(compute(py, 0.0, || Flat::zeros(length, stagger))?))
+                }
             },
         })
     }

@@ -40,7 +40,7 @@ fn tensor_of(name: &str, array: &Bound<'_, PyAny>) -> PyResult<Tensor> {
     fn of<T: Number>(name: &str, array: &Bound<'_, PyAny>, dtype: TensorType) -> PyResult<Tensor> {
         let array = floats(name, array, T::FLOAT)?;
         let mut bytes = Vec::with_capacity(array.len() * size_of::<T>());
-        for value in array.to_slice::<T>().iter() {
+        for value in array.to_slice::<T>()?.iter() {
             // float64 represents every float32, so the way back is exact.
             match dtype {
                 TensorType::F32 => bytes.extend((value.to_f64() as f32).to_le_bytes()),
@@ -124,7 +124,7 @@ fn array_of<'py>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bound<'py, PyAny>
     };
     fn fill<'py, T: Number>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bound<'py, PyAny>> {
         let size = size_of::<T>();
-        let mut out = Output::<T>::new(py, &tensor.shape);
+        let mut out = Output::<T>::new(py, &tensor.shape)?;
         let slice = out.as_mut_slice();
         if size_of_val(slice) != tensor.bytes.len() {
             return Err(Error::Shape("a tensor's bytes do not fit its shape".into()).into());

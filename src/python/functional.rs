@@ -88,8 +88,8 @@ fn linear_of<'py, T: Number>(
         inputs,
         rows: rows.rows,
     };
-    let weight = weight.to_slice::<T>();
-    let bias = bias.as_ref().map(|bias| bias.to_slice::<T>());
+    let weight = weight.to_slice::<T>()?;
+    let bias = bias.as_ref().map(Floats::to_slice::<T>).transpose()?;
     let slice = out.as_mut_slice();
     compute(py, shape.flops(), || {
         // SAFETY: the rows are kept alive by `x`; `out` shares no memory with any input.
@@ -104,7 +104,7 @@ fn linear_of<'py, T: Number>(
                 slice,
             )
         }
-    });
+    })?;
     Ok(out.into_any())
 }
 
@@ -154,10 +154,12 @@ fn linear_backward_of<'py, T: Number>(
         rows: rows.rows,
     };
     let dx_shape = [rows.rows, inputs];
-    let mut dx = need_dx.then(|| Output::<T>::new(py, &dx_shape[usize::from(rows.single)..]));
-    let mut dweight = Output::<T>::new(py, &[outputs, inputs]);
-    let mut dbias = Output::<T>::new(py, &[outputs]);
-    let weight = weight.to_slice::<T>();
+    let mut dx = need_dx
+        .then(|| Output::<T>::new(py, &dx_shape[usize::from(rows.single)..]))
+        .transpose()?;
+    let mut dweight = Output::<T>::new(py, &[outputs, inputs])?;
+    let mut dbias = Output::<T>::new(py, &[outputs])?;
+    let weight = weight.to_slice::<T>()?;
     let (dx_slice, dweight_slice) = (
         dx.as_mut().map(Output::as_mut_slice),
         dweight.as_mut_slice(),
@@ -177,7 +179,7 @@ fn linear_backward_of<'py, T: Number>(
                 dbias_slice,
             );
         }
-    });
+    })?;
     let dx = dx.map_or_else(|| py.None().into_bound(py), Output::into_any);
     PyTuple::new(py, [dx, dweight.into_any(), dbias.into_any()])
 }
@@ -192,7 +194,7 @@ fn in_pieces<T: Number>(
     py: Python<'_>,
     out: &mut [T],
     pass: impl Fn(std::ops::Range<usize>, &mut [T]) + Sync,
-) {
+) -> PyResult<()> {
     let len = out.len();
     let flops = len as f64 * ACTIVATION_FLOPS;
     let out = Shared::new(out);
@@ -205,7 +207,7 @@ fn in_pieces<T: Number>(
                 pass(range.clone(), unsafe { out.write(range) });
             }
         });
-    });
+    })
 }
 
 /// An activation, element by element.
@@ -227,14 +229,14 @@ fn activation_array<'py>(
         out: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let mut out = Output::<T>::checked(py, out, x.shape(), &[("x", x)])?;
-        let values = x.to_slice::<T>();
+        let values = x.to_slice::<T>()?;
         in_pieces(py, out.as_mut_slice(), |range, out| {
             isa_in_use().run(activation::Forward {
                 activation,
                 x: &values[range],
                 out,
             });
-        });
+        })?;
         Ok(out.into_any())
     }
     let x = floats("x", x, float)?;
@@ -276,7 +278,7 @@ fn activation_backward<'py>(
     ) -> PyResult<Bound<'py, PyAny>> {
         same_shapes(dout, x)?;
         let mut out = Output::<T>::checked(py, out, x.shape(), &[("dout", dout), ("x", x)])?;
-        let (dout, x) = (dout.to_slice::<T>(), x.to_slice::<T>());
+        let (dout, x) = (dout.to_slice::<T>()?, x.to_slice::<T>()?);
         in_pieces(py, out.as_mut_slice(), |range, out| {
             let (dout, x) = (&dout[range.clone()], &x[range]);
             isa_in_use().run(activation::Backward {
@@ -285,7 +287,7 @@ fn activation_backward<'py>(
                 x,
                 out,
             });
-        });
+        })?;
         Ok(out.into_any())
     }
     let (dout, x) = (floats("dout", dout, float)?, floats("x", x, float)?);
@@ -308,9 +310,9 @@ fn in_rows<T: Number>(
     width: usize,
     out: &mut [T],
     pass: impl Fn(std::ops::Range<usize>, &mut [T]) + Sync,
-) {
+) -> PyResult<()> {
     if out.is_empty() {
-        return;
+        return Ok(());
     }
     let rows = out.len() / width;
     let flops = out.len() as f64 * ACTIVATION_FLOPS;
@@ -324,7 +326,7 @@ fn in_rows<T: Number>(
                 pass(range.clone(), unsafe { out.write(range) });
             }
         });
-    });
+    })
 }
 
 /// Softmax, or its logarithm, along the last axis.
@@ -345,7 +347,7 @@ fn softmax_array<'py>(
     ) -> PyResult<Bound<'py, PyAny>> {
         let width = last_axis("x", x)?;
         let mut out = Output::<T>::checked(py, out, x.shape(), &[("x", x)])?;
-        let values = x.to_slice::<T>();
+        let values = x.to_slice::<T>()?;
         in_rows(py, width, out.as_mut_slice(), |range, out| {
             isa_in_use().run(softmax::Forward {
                 log,
@@ -353,7 +355,7 @@ fn softmax_array<'py>(
                 x: &values[range],
                 out,
             });
-        });
+        })?;
         Ok(out.into_any())
     }
     let x = floats("x", x, float)?;
@@ -381,7 +383,7 @@ fn softmax_backward<'py>(
         same_shapes(dout, x)?;
         let width = last_axis("x", x)?;
         let mut out = Output::<T>::checked(py, out, x.shape(), &[("dout", dout), ("x", x)])?;
-        let (dout, x) = (dout.to_slice::<T>(), x.to_slice::<T>());
+        let (dout, x) = (dout.to_slice::<T>()?, x.to_slice::<T>()?);
         in_rows(py, width, out.as_mut_slice(), |range, out| {
             let (dout, x) = (&dout[range.clone()], &x[range]);
             isa_in_use().run(softmax::Backward {
@@ -391,7 +393,7 @@ fn softmax_backward<'py>(
                 x,
                 out,
             });
-        });
+        })?;
         Ok(out.into_any())
     }
     let (dout, x) = (floats("dout", dout, float)?, floats("x", x, float)?);

@@ -115,7 +115,7 @@ fn target_axes(target: &Bound<'_, PyAny>) -> PyResult<usize> {
 /// Class numbers that came as floats.
 fn whole_numbers<'py>(target: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
     let values = floats("target", target, super::array::Float::F64)?;
-    let values64 = values.to_slice::<f64>();
+    let values64 = values.to_slice::<f64>()?;
     if let Some((row, value)) = values64
         .iter()
         .enumerate()
@@ -145,7 +145,7 @@ pub fn sample_weights(
         ))
         .into());
     }
-    Ok(Some(array.to_slice::<f64>().into_owned()))
+    Ok(Some(array.to_slice::<f64>()?.into_owned()))
 }
 
 /// A prediction and what it is compared with.
@@ -188,13 +188,22 @@ impl<'py> Compared<'py> {
         })
     }
 
-    /// Calls `body` with plain slices.
-    fn with<T: Number, R>(&self, body: impl FnOnce(&[T], Targets<'_, T>) -> R) -> R {
-        let pred = self.pred.to_slice::<T>();
-        match &self.target {
-            Target::Classes(array) => body(&pred, Targets::Classes(integer_slice(array))),
-            Target::Dense(array) => body(&pred, Targets::Dense(&array.to_slice::<T>())),
-        }
+    /// Calls `body` with plain slices, in a computation of its own.
+    fn with<T: Number, R>(
+        &self,
+        py: Python<'_>,
+        body: impl FnOnce(&[T], Targets<'_, T>) -> crate::error::Result<R>,
+    ) -> PyResult<R> {
+        let pred = self.pred.to_slice::<T>()?;
+        let dense;
+        let targets = match &self.target {
+            Target::Classes(array) => Targets::Classes(integer_slice(array)),
+            Target::Dense(array) => {
+                dense = array.to_slice::<T>()?;
+                Targets::Dense(&dense)
+            }
+        };
+        Ok(compute(py, self.flops(), || body(&pred, targets))??)
     }
 
     fn flops(&self) -> f64 {
@@ -233,7 +242,7 @@ impl Loss {
                 ))
                 .into());
             }
-            Ok(Some(array.to_slice::<f64>().into_owned()))
+            Ok(Some(array.to_slice::<f64>()?.into_owned()))
         };
         let class_weight = vector("class_weight", class_weight)?;
         let pos_weight = vector("pos_weight", pos_weight)?;
@@ -262,13 +271,13 @@ impl Loss {
         let float = common_float(&[("pred", Some(pred)), ("target", Some(target))])?;
         with_float!(float, T => {
             let c = Compared::read::<T>(&self.loss, pred, target, sample_weight)?;
-            let value = c.with::<T, _>(|pred, targets| compute(py, c.flops(), || {
+            let value = c.with::<T, _>(py, |pred, targets| {
                 loss::value(isa_in_use(), &self.loss, c.rows, c.outputs, pred, targets, c.weights.as_deref(), reduction)
-            }))?;
+            })?;
             match value {
                 Value::Scalar(value) => Ok(value.into_pyobject(py)?.into_any()),
                 Value::Rows(rows) => {
-                    let mut out = Output::<T>::new(py, &[rows.len()]);
+                    let mut out = Output::<T>::new(py, &[rows.len()])?;
                     out.as_mut_slice().copy_from_slice(&rows);
                     Ok(out.into_any())
                 }
@@ -290,12 +299,12 @@ impl Loss {
         let float = common_float(&[("pred", Some(pred)), ("target", Some(target))])?;
         with_float!(float, T => {
             let c = Compared::read::<T>(&self.loss, pred, target, sample_weight)?;
-            let mut out = Output::<T>::new(py, c.pred.shape());
+            let mut out = Output::<T>::new(py, c.pred.shape())?;
             let slice = out.as_mut_slice();
-            c.with::<T, _>(|pred, targets| compute(py, c.flops(), || {
+            c.with::<T, _>(py, |pred, targets| {
                 let weights = c.weights.as_deref();
                 loss::gradient(isa_in_use(), &self.loss, c.rows, c.outputs, pred, targets, weights, reduction, slice)
-            }))?;
+            })?;
             Ok(out.into_any())
         })
     }
@@ -312,14 +321,14 @@ impl Loss {
         let float = common_float(&[("pred", Some(pred)), ("target", Some(target))])?;
         with_float!(float, T => {
             let c = Compared::read::<T>(&self.loss, pred, target, sample_weight)?;
-            let mut out = Output::<T>::new(py, c.pred.shape());
+            let mut out = Output::<T>::new(py, c.pred.shape())?;
             let slice = out.as_mut_slice();
-            let value = c.with::<T, _>(|pred, targets| compute(py, c.flops(), || {
+            let value = c.with::<T, _>(py, |pred, targets| {
                 let weights = c.weights.as_deref();
                 loss::value_and_gradient(
                     isa_in_use(), &self.loss, c.rows, c.outputs, pred, targets, weights, Reduction::Mean, slice,
                 )
-            }))?;
+            })?;
             let Value::Scalar(value) = value else { unreachable!("a mean is one number") };
             PyTuple::new(py, [value.into_pyobject(py)?.into_any(), out.into_any()])
         })

@@ -16,9 +16,12 @@ mod predictor;
 mod random;
 mod session;
 
+use crate::buffer::OutOfMemory;
 use crate::error::Error;
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use crate::simd::FloatControl;
+use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 pyo3::create_exception!(
     nnrs._core,
@@ -42,21 +45,36 @@ impl From<Error> for PyErr {
 const WORTH_DETACHING: f64 = 1e6;
 
 /// Runs a computation that touches no Python object, without holding the interpreter if it is long.
-fn compute<R>(py: Python<'_>, flops: f64, work: impl FnOnce() -> R) -> R {
-    if flops < WORTH_DETACHING {
-        return work();
-    }
-    struct Away<W>(W);
-    // SAFETY: the closure runs on this same thread; `detach` wants `Send` only to keep Python's tokens out of it, and
-    // the closures of this folder capture slices and networks alone.
-    unsafe impl<W> Send for Away<W> {}
-    impl<R, W: FnOnce() -> R> Away<W> {
-        fn run(self) -> Away<R> {
-            Away((self.0)())
+///
+/// # Errors
+/// `MemoryError` if it needs more memory than there is.
+fn compute<R>(py: Python<'_>, flops: f64, work: impl FnOnce() -> R) -> PyResult<R> {
+    let guarded = || {
+        // What is computed beside the passes follows the caller's rounding mode no more than they do.
+        let _control = FloatControl::enter();
+        catch_unwind(AssertUnwindSafe(work))
+    };
+    let outcome = if flops < WORTH_DETACHING {
+        guarded()
+    } else {
+        struct Away<W>(W);
+        // SAFETY: the closure runs on this same thread; `detach` wants `Send` only to keep Python's tokens out of it,
+        // and the closures of this folder capture slices and networks alone.
+        unsafe impl<W> Send for Away<W> {}
+        impl<R, W: FnOnce() -> R> Away<W> {
+            fn run(self) -> Away<R> {
+                Away((self.0)())
+            }
         }
-    }
-    let away = Away(work);
-    py.detach(move || away.run()).0
+        let away = Away(guarded);
+        py.detach(move || away.run()).0
+    };
+    outcome.map_err(|payload| match payload.downcast::<OutOfMemory>() {
+        Ok(short) => {
+            PyMemoryError::new_err(format!("{} bytes of memory are not to be had", short.0))
+        }
+        Err(payload) => resume_unwind(payload),
+    })
 }
 
 #[pymodule]

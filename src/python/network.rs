@@ -34,7 +34,7 @@ fn stage_of<T: Number>(stage: &Bound<'_, PyTuple>) -> PyResult<Stage<T>> {
     };
     let vector = |at: usize, name: &str| -> PyResult<Vec<T>> {
         let array = floats(name, &stage.get_item(at)?, T::FLOAT)?;
-        Ok(array.to_slice::<T>().into_owned())
+        Ok(array.to_slice::<T>()?.into_owned())
     };
     Ok(match name.as_str() {
         "scale" => Stage::Scale {
@@ -199,7 +199,7 @@ fn predict<'py, T: Number>(
     compute(py, network.flops() * rows.rows as f64, || {
         // SAFETY: the rows are kept alive by `x`; `out` shares no memory with them.
         unsafe { network.predict(isa_in_use(), rows.source, rows.rows, slice) }
-    });
+    })?;
     Ok(out.into_any())
 }
 
@@ -213,12 +213,12 @@ fn forward<'py, T: Number>(
     let x = floats("x", x, T::FLOAT)?;
     let rows = x.as_rows::<T>("x", network.inputs, &needs(network))?;
     let shape = [rows.rows, network.outputs];
-    let mut out = Output::<T>::new(py, &shape[usize::from(rows.single)..]);
+    let mut out = Output::<T>::new(py, &shape[usize::from(rows.single)..])?;
     let slice = out.as_mut_slice();
     compute(py, network.flops() * rows.rows as f64, || {
         // SAFETY: the rows are kept alive by `x`.
         unsafe { network.forward(isa_in_use(), rows.source, rows.rows, seed, step, slice) }
-    })?;
+    })??;
     Ok(out.into_any())
 }
 
@@ -238,11 +238,13 @@ fn backward<'py, T: Number>(
     let dout = floats("dout", dout, T::FLOAT)?;
     let rows = dout.as_rows::<T>("dout", network.outputs, "the output of the last forward")?;
     let shape = [rows.rows, network.inputs];
-    let mut dx = need_dx.then(|| Output::<T>::new(py, &shape[usize::from(rows.single)..]));
+    let mut dx = need_dx
+        .then(|| Output::<T>::new(py, &shape[usize::from(rows.single)..]))
+        .transpose()?;
     let slice = dx.as_mut().map(Output::as_mut_slice);
     compute(py, 2.0 * network.flops() * rows.rows as f64, || {
         // SAFETY: the rows are kept alive by `dout`.
         unsafe { network.backward(isa_in_use(), rows.source, rows.rows, slice) }
-    })?;
+    })??;
     Ok(dx.map(Output::into_any))
 }

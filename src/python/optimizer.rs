@@ -78,6 +78,7 @@ impl Optimizer {
 impl Optimizer {
     #[new]
     fn new(
+        py: Python<'_>,
         kind: &str,
         parameters: &Buffer,
         gradients: &Buffer,
@@ -98,12 +99,12 @@ impl Optimizer {
             .map(|group| group_of(Group::new(1e-3), group))
             .collect::<PyResult<Vec<_>>>()?;
         let state = match (&parameters.flat, &gradients.flat) {
-            (AnyFlat::F32(p), AnyFlat::F32(g)) => {
-                AnyState::F32(State::new(kind, p.clone(), g.clone(), &segments, &groups)?)
-            }
-            (AnyFlat::F64(p), AnyFlat::F64(g)) => {
-                AnyState::F64(State::new(kind, p.clone(), g.clone(), &segments, &groups)?)
-            }
+            (AnyFlat::F32(p), AnyFlat::F32(g)) => AnyState::F32(compute(py, 0.0, || {
+                State::new(kind, p.clone(), g.clone(), &segments, &groups)
+            })??),
+            (AnyFlat::F64(p), AnyFlat::F64(g)) => AnyState::F64(compute(py, 0.0, || {
+                State::new(kind, p.clone(), g.clone(), &segments, &groups)
+            })??),
             _ => {
                 return Err(
                     Error::Type("parameters and gradients have different dtypes".into()).into(),
@@ -132,7 +133,7 @@ impl Optimizer {
         let mut state = self.lock()?;
         each_state!(&mut *state, state => {
             let flops = 30.0 * state.rules.segments().iter().map(|s| s.length as f64).sum::<f64>();
-            compute(py, flops, || state.step(isa_in_use()));
+            compute(py, flops, || state.step(isa_in_use()))?;
         });
         Ok(())
     }

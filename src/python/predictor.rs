@@ -91,6 +91,6 @@ fn predict<'py, T: Number>(
     // SAFETY: the rows are kept alive by `x`; `out` shares no memory with them.
     compute(py, flops, || unsafe {
         predictor.predict(rows.source, rows.rows, slice)
-    });
+    })?;
     Ok(out.into_any())
 }

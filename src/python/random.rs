@@ -4,6 +4,7 @@ use super::array::{Float, Number, Output, new_integers, with_float};
 use super::config::isa_in_use;
 use crate::error::Error;
 use crate::random::{self, Purpose, Stream};
+use crate::simd::FloatControl;
 use pyo3::prelude::*;
 
 fn stream(seed: u64, purpose: &str, step: u64, layer: u32) -> PyResult<Stream> {
@@ -42,7 +43,8 @@ fn random_uniform<'py>(
         low: f64,
         high: f64,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let mut out = Output::<T>::new(py, shape);
+        let _control = FloatControl::enter();
+        let mut out = Output::<T>::new(py, shape)?;
         random::uniform(stream, columns(shape), low, high, out.as_mut_slice())?;
         Ok(out.into_any())
     }
@@ -76,7 +78,8 @@ fn random_normal<'py>(
         mean: f64,
         std: f64,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let mut out = Output::<T>::new(py, shape);
+        let _control = FloatControl::enter();
+        let mut out = Output::<T>::new(py, shape)?;
         random::normal(
             isa_in_use(),
             stream,
@@ -107,7 +110,8 @@ fn random_orthogonal<'py>(
         stream: Stream,
         shape: [usize; 2],
     ) -> PyResult<Bound<'py, PyAny>> {
-        let mut out = Output::<T>::new(py, &shape);
+        let _control = FloatControl::enter();
+        let mut out = Output::<T>::new(py, &shape)?;
         random::orthogonal(isa_in_use(), stream, shape[0], shape[1], out.as_mut_slice())?;
         Ok(out.into_any())
     }

@@ -94,7 +94,7 @@ fn with_batch<T: Number, R>(
         Target::Dense(array) => {
             session
                 .loss()
-                .check_dense(outputs, &array.to_slice::<T>())?;
+                .check_dense(outputs, &array.to_slice::<T>()?)?;
             Targets::Dense(array.as_columns::<T>(outputs))
         }
     };
@@ -123,7 +123,7 @@ fn step<T: Number>(
         // SAFETY: the arrays are kept alive by the arguments.
         Ok(compute(py, flops, || unsafe {
             session.train(isa_in_use(), state, batch)
-        })?)
+        })??)
     })
 }
 
@@ -143,7 +143,7 @@ fn gradients<T: Number>(
         // SAFETY: the arrays are kept alive by the arguments.
         Ok(compute(py, flops, || unsafe {
             session.gradients(isa_in_use(), batch, first_row, total_weight)
-        })?)
+        })??)
     })
 }
 
@@ -178,7 +178,7 @@ fn epoch<T: Number>(
         // SAFETY: the arrays are kept alive by the arguments.
         Ok(compute(py, flops, || unsafe {
             session.epoch(isa_in_use(), state, batch, plan, look)
-        })?)
+        })??)
     })
 }
 
@@ -287,7 +287,7 @@ impl Session {
     fn apply(&self, py: Python<'_>) -> PyResult<()> {
         let (mut session, mut state) = self.lock()?;
         each_session!(session, state, (s, o) => {
-            Ok(compute(py, 30.0 * o.len() as f64, || s.apply(isa_in_use(), o))?)
+            Ok(compute(py, 30.0 * o.len() as f64, || s.apply(isa_in_use(), o))??)
         })
     }
 
@@ -329,7 +329,7 @@ impl Session {
         let rates = learning_rates
             .map(|rates| {
                 let rates = floats("learning_rates", rates, super::array::Float::F64)?;
-                Ok::<_, PyErr>(rates.to_slice::<f64>().into_owned())
+                Ok::<_, PyErr>(rates.to_slice::<f64>()?.into_owned())
             })
             .transpose()?;
         let plan = Plan {
