@@ -26,8 +26,8 @@ def add_parser(commands: Any) -> None:
         help="time training steps and predictions against NumPy and other libraries",
         description="Time a training step (Adam, cross-entropy), and the prediction of one row by one "
         "thread, beside the same in NumPy by hand and in other libraries. They take turns; medians, with the "
-        "10th and 90th percentile. The ratio is that of the fastest other to nnrs. The floor is the time that "
-        "the operations, or the bytes that must move, take at this machine's peak.",
+        "10th and 90th percentile. The ratio is that of the fastest other to nnrs. The floor is the time "
+        "that the operations, or the bytes that must move, take at this machine's peak.",
     )
     parser.add_argument(
         "--peers",

@@ -86,7 +86,8 @@ def text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _unit(result: Result) -> tuple[float, str]:
     if result.row.unit != "s":
         return 0.01, "%"
-    smallest = min(result.quantiles(name)[1] for name in result.values)
+    medians = (result.quantiles(name)[1] for name in result.values)
+    smallest = min((value for value in medians if value > 0), default=1e-6)
     return next((unit for unit in _UNITS if smallest >= 0.1 * unit[0]), _UNITS[-1])
 
 

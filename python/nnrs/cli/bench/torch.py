@@ -11,37 +11,62 @@ import numpy as np
 from nnrs.cli.bench.net import Floats, Net, probabilities
 from nnrs.config import get_num_threads
 
-__all__ = ["prediction", "step"]
+__all__ = ["Training", "prediction", "step"]
+
+
+class Training:
+    """A network with its loss and Adam; called with a batch it does a step and returns the loss, a tensor.
+
+    `autograd.grad` costs less than `backward`, which adds into `.grad`.
+
+    Parameters
+    ----------
+    net : Net
+    lr : float
+    dropout : float
+        After every hidden layer.
+    """
+
+    def __init__(self, net: Net, lr: float, dropout: float = 0.0) -> None:
+        import torch
+        import torch.nn.functional as F
+
+        torch.set_num_threads(get_num_threads())
+        self.torch, self.F, self.net, self.dropout = torch, F, net, dropout
+        self.parameters = [torch.from_numpy(value).requires_grad_() for value in net.parameters()]
+        self.layers = list(zip(self.parameters[::2], self.parameters[1::2], strict=True))
+        self.optimizer = torch.optim.Adam(self.parameters, lr=lr, fused=True)
+        self.criterion: Any = F.binary_cross_entropy_with_logits if net.binary else F.cross_entropy
+
+    def targets(self, y: Any) -> Any:
+        """Return class numbers as the loss takes them."""
+        tensor = self.torch.from_numpy(y)
+        return tensor.float()[:, None] if self.net.binary else tensor
+
+    def loss(self, x: Any, y: Any, dropout: float = 0.0) -> Any:
+        """Return the mean loss."""
+        F = self.F
+        for weight, bias in self.layers[:-1]:
+            x = F.linear(x, weight, bias).relu_()
+            if dropout:
+                x = F.dropout(x, dropout, training=True)
+        return self.criterion(F.linear(x, *self.layers[-1]), y)
+
+    def __call__(self, x: Any, y: Any) -> Any:
+        """Do a step."""
+        loss = self.loss(x, y, self.dropout)
+        gradients = self.torch.autograd.grad(loss, self.parameters)
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self.optimizer.step()
+        return loss
 
 
 def step(net: Net, lr: float) -> Callable[[], float]:
-    """Return a training step; each call gives the loss before it.
-
-    `autograd.grad` costs less than `backward`, which adds into `.grad`.
-    """
-    import torch
-    import torch.nn.functional as F
-
-    torch.set_num_threads(get_num_threads())
-    parameters = [torch.from_numpy(value).requires_grad_() for value in net.parameters()]
-    layers = [(parameters[i], parameters[i + 1]) for i in range(0, len(parameters), 2)]
-    optimizer = torch.optim.Adam(parameters, lr=lr, fused=True)
-    rows, y = torch.from_numpy(net.rows()), torch.from_numpy(net.targets())
-    criterion: Any = F.binary_cross_entropy_with_logits if net.binary else F.cross_entropy
-    if net.binary:
-        y = y.float()[:, None]
-
-    def run() -> float:
-        x = rows
-        for weight, bias in layers[:-1]:
-            x = F.linear(x, weight, bias).relu_()
-        loss = criterion(F.linear(x, *layers[-1]), y)
-        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
-            parameter.grad = gradient
-        optimizer.step()
-        return float(loss.item())
-
-    return run
+    """Return a training step; each call gives the loss before it."""
+    train = Training(net, lr)
+    x, y = train.torch.from_numpy(net.rows()), train.targets(net.targets())
+    return lambda: float(train(x, y).item())
 
 
 def prediction(net: Net) -> tuple[Callable[[], Any], Callable[[Any], Floats]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import multiprocessing
 import os
 import signal
 import time
@@ -17,10 +16,12 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 __all__ = ["Checks", "Prepared", "Worker", "Workers", "cores"]
 
@@ -71,6 +72,15 @@ class _Shop:
         for _ in range(warming):
             call()
         return _seconds(call, calls) / calls
+
+    def speed(self, key: str, seconds: float) -> float:
+        """Return calls a second, over so many seconds."""
+        call, done = self.ready[key][0], 0
+        begun = time.perf_counter()
+        while (took := time.perf_counter() - begun) < seconds:
+            call()
+            done += 1
+        return done / took
 
     def forget(self, key: str) -> None:
         self.ready.pop(key, None)
@@ -137,6 +147,9 @@ class Worker:
     """
 
     def __init__(self, threads: int) -> None:
+        # Loaded when it is needed: the other commands do without.
+        import multiprocessing
+
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         with _inherited(threads):
@@ -149,9 +162,10 @@ class Worker:
 
         Parameters
         ----------
-        method : {"prepare", "block", "forget", "ask"}
+        method : {"prepare", "block", "speed", "forget", "ask"}
         *args
-            (key, "module:function", arguments), (key,), (key,), ("module:function", arguments).
+            (key, "module:function", arguments), (key,), (key, seconds), (key,), ("module:function",
+            arguments).
         """
         self._connection.send((method, args))
 
