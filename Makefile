@@ -43,8 +43,8 @@ test: check-lint $(DEV) ## everything that has to pass: format, lint, types, Rus
 wheel: build ## a wheel for every CPython from 3.10, in dist/
 	$(MATURIN) build --release --locked --out dist
 
-bench: build ## one training step and one prediction against NumPy by hand
-	$(BIN)/nnrs bench
+bench: build ## steps, predictions, epochs and functions against NumPy and the peers that are installed
+	$(BIN)/python -m benches
 
 test-peers: $(DEV) $(PEERS) ## the Python tests with torch and the like installed (several GB)
 	$(BIN)/python -m pytest
