@@ -1,0 +1,264 @@
+//! Threads: one parallel region a call.
+//!
+//! [`run`] hands a closure to a team of threads that meet at [`Member::barrier`]s. The calling thread is member 0; the
+//! others are rayon's, which stay here for good. A worker that has finished lingers for at most [`SPIN`], spinning for
+//! the next call, then sleeps. A call that finds the team taken, or comes from inside it, runs alone.
+
+#![allow(unsafe_code)]
+
+mod affinity;
+mod member;
+mod place;
+mod setting;
+mod shared;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use member::Member;
+pub use setting::{
+    MOST_THREADS, num_threads, num_threads_and_source, set_local_num_threads, set_num_threads,
+};
+pub use shared::Shared;
+
+use crate::simd::FloatControl;
+use member::{Barrier, TeamPanicked, wait_until};
+use place::Place;
+use std::any::Any;
+use std::cell::{Cell, UnsafeCell};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ptr::null_mut;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// The longest that a thread spins before it yields or sleeps.
+const SPIN: Duration = Duration::from_micros(100);
+/// A call within this time of the one before is one of a series: it pays to wake workers for the next.
+const SERIES_NANOS: u64 = 200_000;
+/// Work below this never pays a second thread (floating-point operations).
+const WORTH_SHARING: f64 = 1.5e6;
+/// Work below this ends sooner on one thread than a sleeping one is awake.
+const WORTH_WAKING: f64 = 2.5e7;
+
+type Work<'a> = dyn Fn(Member<'_>) + Sync + 'a;
+
+struct Pool {
+    places: Vec<Place>,
+    /// Held by the call that uses the team.
+    taken: AtomicBool,
+    barrier: Barrier,
+    /// What to do, and for how many; written by the call that holds `taken` before it calls the workers.
+    work: UnsafeCell<Option<(*const Work<'static>, usize)>>,
+    /// Workers that have not finished.
+    remaining: AtomicUsize,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    /// When the last shared or shareable call ended, in nanoseconds since `epoch`.
+    last_call: AtomicU64,
+    epoch: Instant,
+}
+
+// SAFETY: `work` is written only by the holder of `taken` while no worker is called, and read only by workers it called.
+unsafe impl Sync for Pool {}
+
+static POOL: AtomicPtr<Pool> = AtomicPtr::new(null_mut());
+static MOST_USED: AtomicUsize = AtomicUsize::new(1);
+
+thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A forked child has none of its parent's threads: it forgets the pool, and builds its own when it needs one.
+#[cfg(unix)]
+fn forget_after_fork() {
+    extern "C" fn forget() {
+        POOL.store(null_mut(), Ordering::Relaxed);
+        INSIDE.with(|inside| inside.set(false));
+    }
+    // SAFETY: the handler stores to statics and to this thread's locals, nothing that fork could have left locked.
+    unsafe { libc::pthread_atfork(None, None, Some(forget)) };
+}
+
+fn pool(workers: usize) -> Option<&'static Pool> {
+    // SAFETY: the pointer is null or from `Box::leak`; a pool is never freed.
+    let existing = unsafe { POOL.load(Ordering::Acquire).as_ref() };
+    if let Some(pool) = existing
+        && pool.places.len() >= workers
+    {
+        return Some(pool);
+    }
+    static BUILDING: AtomicU32 = AtomicU32::new(0);
+    // A process id that a forked child does not share, so that a fork while another thread builds locks nobody out.
+    let me = std::process::id();
+    let holder = BUILDING.load(Ordering::Relaxed);
+    if holder == me
+        || BUILDING
+            .compare_exchange(holder, me, Ordering::AcqRel, Ordering::Relaxed)
+            .is_err()
+    {
+        return existing;
+    }
+    #[cfg(unix)]
+    {
+        static FORK: std::sync::Once = std::sync::Once::new();
+        FORK.call_once(forget_after_fork);
+    }
+    let workers = workers.max(setting::default_threads().0 - 1);
+    let built = rayon::ThreadPoolBuilder::new()
+        .num_threads(workers)
+        .thread_name(|i| format!("nnrs-{}", i + 1))
+        .build()
+        .ok()
+        .map(|rayon| {
+            let pool: &'static Pool = Box::leak(Box::new(Pool {
+                places: (0..workers).map(|_| Place::new()).collect(),
+                taken: AtomicBool::new(false),
+                barrier: Barrier::new(),
+                work: UnsafeCell::new(None),
+                remaining: AtomicUsize::new(0),
+                panic: Mutex::new(None),
+                last_call: AtomicU64::new(0),
+                epoch: Instant::now(),
+            }));
+            rayon.spawn_broadcast(|context| pool.attend(context.index()));
+            // The threads end with the process.
+            std::mem::forget(rayon);
+            pool
+        });
+    if let Some(pool) = built {
+        POOL.store(std::ptr::from_ref(pool).cast_mut(), Ordering::Release);
+    }
+    BUILDING.store(0, Ordering::Release);
+    built.or(existing)
+}
+
+impl Pool {
+    /// What a worker does for the rest of its life.
+    fn attend(&'static self, index: usize) {
+        let place = &self.places[index];
+        INSIDE.with(|inside| inside.set(true));
+        loop {
+            place.await_call();
+            // SAFETY: this worker was called: the holder of `taken` wrote `work` before and waits for it to finish.
+            let (work, count) = unsafe { (*self.work.get()).expect("a called worker has work") };
+            {
+                let _control = FloatControl::enter();
+                let member = Member::of_team(index + 1, count, &self.barrier);
+                // SAFETY: the closure outlives the call, which waits for `remaining` to reach zero.
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| unsafe { (*work)(member) }))
+                {
+                    self.note(payload);
+                }
+            }
+            place.finished();
+            self.remaining.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    fn note(&self, payload: Box<dyn Any + Send>) {
+        if !payload.is::<TeamPanicked>() {
+            let mut first = self
+                .panic
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
+            first.get_or_insert(payload);
+        }
+        self.barrier.panicked.store(true, Ordering::Relaxed);
+    }
+
+    /// Runs the work on `count` threads, the caller's among them; `taken` is held.
+    fn share_out(&'static self, count: usize, work: &Work<'_>) {
+        self.barrier.reset(count);
+        self.remaining.store(count - 1, Ordering::Relaxed);
+        // SAFETY: `taken` is held and no worker is called, so nobody else looks at `work`. The lifetime is widened:
+        // the pointer is used only until `remaining` is zero, which is awaited below even after a panic.
+        unsafe {
+            *self.work.get() = Some((
+                std::mem::transmute::<*const Work<'_>, *const Work<'static>>(std::ptr::from_ref(
+                    work,
+                )),
+                count,
+            ));
+        }
+        for place in &self.places[..count - 1] {
+            place.call();
+        }
+        INSIDE.with(|inside| inside.set(true));
+        let member = Member::of_team(0, count, &self.barrier);
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| work(member))) {
+            self.note(payload);
+        }
+        INSIDE.with(|inside| inside.set(false));
+        wait_until(|| self.remaining.load(Ordering::Acquire) == 0);
+        let panic = self
+            .panic
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .take();
+        if let Some(payload) = panic {
+            self.taken.store(false, Ordering::Release);
+            resume_unwind(payload);
+        }
+    }
+
+    fn awake(&self, workers: usize) -> bool {
+        self.places[..workers].iter().all(Place::is_awake)
+    }
+
+    fn now(&self) -> u64 {
+        self.epoch.elapsed().as_nanos() as u64
+    }
+}
+
+/// Runs `work` on as many threads as are set and as pay for `flops` floating-point operations.
+///
+/// The result must not depend on the number of members. A panic of any member is the panic of this call.
+pub fn run(flops: f64, work: &(dyn Fn(Member<'_>) + Sync)) {
+    let _control = FloatControl::enter();
+    let count = if flops < WORTH_SHARING || INSIDE.with(Cell::get) {
+        1
+    } else {
+        num_threads()
+    };
+    if count == 1 {
+        return work(Member::alone());
+    }
+    let Some(pool) = pool(count - 1) else {
+        return work(Member::alone());
+    };
+    let count = count.min(pool.places.len() + 1);
+    if pool
+        .taken
+        .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+        .is_err()
+    {
+        return work(Member::alone());
+    }
+    if flops >= WORTH_WAKING || pool.awake(count - 1) {
+        MOST_USED.fetch_max(count, Ordering::Relaxed);
+        pool.share_out(count, work);
+    } else {
+        if pool.now() - pool.last_call.load(Ordering::Relaxed) < SERIES_NANOS {
+            for place in &pool.places[..count - 1] {
+                place.wake();
+            }
+        }
+        INSIDE.with(|inside| inside.set(true));
+        let outcome = catch_unwind(AssertUnwindSafe(|| work(Member::alone())));
+        INSIDE.with(|inside| inside.set(false));
+        if let Err(payload) = outcome {
+            pool.taken.store(false, Ordering::Release);
+            resume_unwind(payload);
+        }
+    }
+    pool.last_call.store(pool.now(), Ordering::Relaxed);
+    pool.taken.store(false, Ordering::Release);
+}
+
+/// The most threads that took part in one call since the last reset.
+pub fn most_threads_used() -> usize {
+    MOST_USED.load(Ordering::Relaxed)
+}
+
+pub fn reset_most_threads_used() {
+    MOST_USED.store(1, Ordering::Relaxed);
+}

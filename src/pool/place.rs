@@ -1,0 +1,93 @@
+//! A worker's place in the team: whether it waits, sleeps or is called; and where it wakes.
+
+use super::SPIN;
+use super::affinity::Affinity;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::Thread;
+use std::time::Instant;
+
+/// Spins for a call.
+const WAITING: u32 = 0;
+const ASLEEP: u32 = 1;
+const CALLED: u32 = 2;
+
+#[repr(align(128))]
+pub(super) struct Place {
+    state: AtomicU32,
+    worker: OnceLock<(Thread, Affinity)>,
+}
+
+impl Place {
+    /// A worker that is about to come counts as one that waits: it looks for a call before it sleeps.
+    pub(super) fn new() -> Self {
+        Self {
+            state: AtomicU32::new(WAITING),
+            worker: OnceLock::new(),
+        }
+    }
+
+    /// Whether the worker would start at once.
+    pub(super) fn is_awake(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == WAITING && self.worker.get().is_some()
+    }
+
+    /// Calls the worker, which sees what was written before.
+    pub(super) fn call(&self) {
+        if self.state.swap(CALLED, Ordering::AcqRel) == ASLEEP {
+            self.rouse();
+        }
+    }
+
+    /// Wakes the worker if it sleeps, for a call to come.
+    pub(super) fn wake(&self) {
+        if self
+            .state
+            .compare_exchange(ASLEEP, WAITING, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+        {
+            self.rouse();
+        }
+    }
+
+    fn rouse(&self) {
+        let (thread, affinity) = self.worker.get().expect("a worker that sleeps has come");
+        affinity.avoid_this_core();
+        thread.unpark();
+    }
+
+    /// The worker's side: returns when called, having spun for [`SPIN`] and slept after that.
+    pub(super) fn await_call(&self) {
+        let (_, affinity) = self
+            .worker
+            .get_or_init(|| (std::thread::current(), Affinity::of_this_thread()));
+        loop {
+            let since = Instant::now();
+            while self.state.load(Ordering::Acquire) != CALLED {
+                if since.elapsed() > SPIN
+                    && self
+                        .state
+                        .compare_exchange(WAITING, ASLEEP, Ordering::AcqRel, Ordering::Acquire)
+                        .is_ok()
+                {
+                    break;
+                }
+                for _ in 0..32 {
+                    std::hint::spin_loop();
+                }
+            }
+            if self.state.load(Ordering::Acquire) == CALLED {
+                return;
+            }
+            while self.state.load(Ordering::Acquire) == ASLEEP {
+                std::thread::park();
+            }
+            affinity.anywhere_again();
+        }
+    }
+
+    /// The worker's side: the call is done.
+    pub(super) fn finished(&self) {
+        self.state.store(WAITING, Ordering::Release);
+    }
+}
