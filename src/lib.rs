@@ -12,6 +12,7 @@ pub mod math;
 pub mod network;
 pub mod optim;
 pub mod peak;
+pub mod phase;
 pub mod pool;
 pub mod predictor;
 #[cfg(feature = "python")]

@@ -22,7 +22,7 @@ pub(super) struct Chains<'a, T> {
     pub epilogue: Epilogue,
     /// Columns of C that exist.
     pub columns: usize,
-    pub t: &'a Tile<T>,
+    pub t: &'a Tile<'a, T>,
 }
 
 impl<T: Element> Kernel for Chains<'_, T> {
@@ -41,7 +41,7 @@ unsafe fn run_chains<S: Simd, T: Element>(
     simd: S,
     epilogue: Epilogue,
     columns: usize,
-    t: &Tile<T>,
+    t: &Tile<'_, T>,
 ) {
     let lanes = T::Vector::<S>::LANES;
     // SAFETY: throughout, the addresses are those of the operands that the caller vouches for.
@@ -89,7 +89,7 @@ unsafe fn run_chains<S: Simd, T: Element>(
 #[inline(always)]
 unsafe fn half<S: Simd, T: Element>(
     simd: S,
-    t: &Tile<T>,
+    t: &Tile<'_, T>,
     b: *const T,
     first: usize,
 ) -> [T::Vector<S>; CHAINS / 2] {

@@ -7,6 +7,7 @@
 use super::PANEL;
 use crate::buffer::LINE;
 use crate::simd::{Element, Kernel, Simd, Vector};
+use std::ops::Range;
 
 /// Where the chains of a tile begin.
 #[derive(Clone, Copy)]
@@ -39,7 +40,7 @@ pub(super) const RELU_MASK: u8 = 3;
 
 /// One tile's operands. Distances are in elements.
 #[derive(Clone, Copy)]
-pub struct Tile<T> {
+pub struct Tile<'a, T> {
     pub k: usize,
     /// A advances by `a_k` within a block of so many k, and by `a_block` from block to block.
     pub k_block: usize,
@@ -56,7 +57,7 @@ pub struct Tile<T> {
     /// With [`Epilogue::ReluMask`]: the kept outputs, laid out as C.
     pub kept: *const T,
     pub start: Start<T>,
-    pub ahead: Ahead<T>,
+    pub ahead: Option<&'a Ahead<T>>,
 }
 
 /// Memory that will be written after the tile, laid out as its rows: its cache lines are asked for row by row while k
@@ -94,12 +95,14 @@ impl<T> Ahead<T> {
         ahead
     }
 
-    /// Asks for row r, `elements` long.
+    /// Asks for some rows, `elements` long.
     #[inline(always)]
-    fn ask(&self, r: usize, elements: usize) {
-        for buffer in &self.buffers[..self.count.min(MOST_BUFFERS)] {
-            for at in (0..elements).step_by(LINE / size_of::<T>()) {
-                prefetch_for_writing(buffer.wrapping_add(r * self.row + at));
+    fn ask(&self, rows: Range<usize>, elements: usize) {
+        for r in rows {
+            for buffer in &self.buffers[..self.count.min(MOST_BUFFERS)] {
+                for at in (0..elements).step_by(LINE / size_of::<T>()) {
+                    prefetch_for_writing(buffer.wrapping_add(r * self.row + at));
+                }
             }
         }
     }
@@ -122,25 +125,25 @@ fn column_offset<V: Vector>(j: usize, panel: usize) -> usize {
     j * V::LANES / PANEL * panel + j * V::LANES % PANEL
 }
 
-/// Rows of A are addressed from a pointer for each three of them.
-const ROW_GROUPS: usize = 5;
+/// The odd multiples of the distance between two rows of A. With the scales of an address (1, 2, 4, 8) they reach every
+/// row of a tile from one pointer: row 12 is four times three rows away.
+const ODD: usize = 7;
 
-/// A pointer whose origin the compiler does not see: it would address every row from the one before, a chain of
-/// additions longer than the multiply-adds of a k.
+/// A value whose origin the compiler does not see. It would address every row of A from the one before, a chain of
+/// additions longer than the multiply-adds of a k, or keep a pointer to each, more than there are registers.
 #[inline(always)]
-fn opaque<T>(pointer: *const T) -> *const T {
+fn opaque(value: usize) -> usize {
     #[cfg(target_arch = "x86_64")]
     {
-        let mut pointer = pointer;
-        // SAFETY: no instruction; the pointer stays as it is, and nothing is read or written.
-        #[allow(clippy::pointers_in_nomem_asm_block)]
+        let mut value = value;
+        // SAFETY: no instruction; the value stays as it is, and nothing is read or written.
         unsafe {
-            std::arch::asm!("/* {} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags));
+            std::arch::asm!("/* {} */", inout(reg) value, options(pure, nomem, nostack, preserves_flags));
         }
-        pointer
+        value
     }
     #[cfg(not(target_arch = "x86_64"))]
-    pointer
+    value
 }
 
 /// # Safety
@@ -149,7 +152,7 @@ fn opaque<T>(pointer: *const T) -> *const T {
 #[inline(always)]
 unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOGUE: u8>(
     simd: S,
-    t: &Tile<T>,
+    t: &Tile<'_, T>,
 ) {
     let lanes = T::Vector::<S>::LANES;
     // SAFETY: throughout, the addresses are those of the operands that the caller vouches for.
@@ -183,25 +186,19 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
         }
 
         let (mut a_block, mut b, mut k_left) = (t.a, t.b, t.k);
-        // Rows to ask for in each block of k, so that all are asked for by the last.
-        let ask = if t.ahead.count > 0 {
-            R.div_ceil(t.k.div_ceil(t.k_block).max(1))
-        } else {
-            0
-        };
-        let mut asked = 0;
+        let mut odd = [0; ODD];
+        for (i, odd) in odd.iter_mut().enumerate() {
+            *odd = opaque((2 * i + 1) * t.a_row * size_of::<T>());
+        }
+        let blocks = t.k.div_ceil(t.k_block).max(1);
+        let mut block = 0;
         while k_left > 0 {
             let k_here = k_left.min(t.k_block);
-            for _ in 0..ask {
-                if asked < R {
-                    t.ahead.ask(asked, V * lanes);
-                    asked += 1;
-                }
+            if let Some(ahead) = t.ahead {
+                ahead.ask(R * block / blocks..R * (block + 1) / blocks, V * lanes);
+                block += 1;
             }
-            let mut a = [a_block; ROW_GROUPS];
-            for (g, a) in a.iter_mut().enumerate() {
-                *a = opaque(a_block.wrapping_add(3 * g * t.a_row));
-            }
+            let mut a = a_block;
             for _ in 0..k_here {
                 let mut vectors = [T::Vector::<S>::zero(simd); V];
                 for (j, vector) in vectors.iter_mut().enumerate() {
@@ -210,11 +207,14 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
                         b.add(column_offset::<T::Vector<S>>(j, t.b_panel)),
                     );
                 }
+                a = a.with_addr(opaque(a.addr()));
                 // Written out: as a loop, 14 rows would be more than the compiler unrolls.
                 macro_rules! row {
                     ($($r:literal)*) => {
                         $(if $r < R {
-                            let factor = T::Vector::<S>::splat(simd, *a[$r / 3].add($r % 3 * t.a_row));
+                            const SHIFT: u32 = if $r == 0 { 0 } else { ($r as usize).trailing_zeros() };
+                            let distance = if $r == 0 { 0 } else { odd[($r >> SHIFT) / 2] << SHIFT };
+                            let factor = T::Vector::<S>::splat(simd, *a.byte_add(distance));
                             for (sum, vector) in sums[$r].iter_mut().zip(vectors) {
                                 *sum = factor.mul_add(vector, *sum);
                             }
@@ -222,9 +222,7 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
                     };
                 }
                 row!(0 1 2 3 4 5 6 7 8 9 10 11 12 13);
-                for a in a.iter_mut().take(R.div_ceil(3)) {
-                    *a = a.wrapping_add(t.a_k);
-                }
+                a = a.wrapping_add(t.a_k);
                 b = b.wrapping_add(PANEL);
             }
             a_block = a_block.wrapping_add(t.a_block);
@@ -251,7 +249,7 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
 }
 
 /// The micro-kernel of one shape as a function of its own, so that the register allocator sees it alone.
-struct Shape<'a, T, const R: usize, const V: usize, const EPILOGUE: u8>(&'a Tile<T>);
+struct Shape<'a, T, const R: usize, const V: usize, const EPILOGUE: u8>(&'a Tile<'a, T>);
 
 impl<T: Element, const R: usize, const V: usize, const EPILOGUE: u8> Kernel
     for Shape<'_, T, R, V, EPILOGUE>
@@ -268,7 +266,7 @@ impl<T: Element, const R: usize, const V: usize, const EPILOGUE: u8> Kernel
 fn run_shape<S: Simd, T: Element, const R: usize, const V: usize>(
     simd: S,
     epilogue: Epilogue,
-    t: &Tile<T>,
+    t: &Tile<'_, T>,
 ) {
     // Shapes that an instruction set does not use are not compiled for it.
     if const { R <= S::TILE_ROWS } {
@@ -305,7 +303,7 @@ pub(super) unsafe fn run_tile<S: Simd, T: Element>(
     rows: usize,
     vectors: usize,
     columns: usize,
-    t: &Tile<T>,
+    t: &Tile<'_, T>,
 ) {
     if columns >= vectors * T::Vector::<S>::LANES {
         simd.call(AnyShape {
@@ -330,7 +328,7 @@ struct AnyShape<'a, T> {
     epilogue: Epilogue,
     rows: usize,
     vectors: usize,
-    t: &'a Tile<T>,
+    t: &'a Tile<'a, T>,
 }
 
 impl<T: Element> Kernel for AnyShape<'_, T> {
@@ -370,7 +368,7 @@ struct Part<'a, T> {
     rows: usize,
     vectors: usize,
     columns: usize,
-    t: &'a Tile<T>,
+    t: &'a Tile<'a, T>,
 }
 
 impl<T: Element> Kernel for Part<'_, T> {

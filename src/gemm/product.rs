@@ -73,7 +73,7 @@ pub struct Product<T> {
     pub join: Join,
     /// What will be written after C, its rows as far apart; the addresses are those of row 0, column 0.
     pub ahead: Ahead<T>,
-    /// Copy each block of A to a buffer first: pays where A's elements of equal k lie side by side.
+    /// Copy each block of A to a buffer first; A's elements of one k must lie side by side (`a.row` is 1).
     pub pack_a: bool,
 }
 
@@ -209,17 +209,12 @@ impl<T: Element> Product<T> {
             Join::Chunks { .. } => CHUNK,
         };
         if self.pack_a {
-            for t in tiles.clone() {
-                let tile_rows = self.tile_start(grid.tiles, t)..self.tile_start(grid.tiles, t + 1);
-                // SAFETY: the buffer holds the block's rows over all of k.
-                unsafe {
-                    self.pack_tile(
-                        simd,
-                        tile_rows.clone(),
-                        packed.add((tile_rows.start - first_row) * self.k),
-                    )
-                }
-            }
+            simd.call(PackBlock {
+                product: self,
+                tiles: tiles.clone(),
+                all_tiles: grid.tiles,
+                target: packed,
+            });
         }
         // LOOP 2: groups of columns.
         let mut column = columns.start;
@@ -242,19 +237,15 @@ impl<T: Element> Product<T> {
                     };
                     // SAFETY: row, column and k lie within the product; `packed` as above.
                     unsafe {
-                        let (a, a_row, a_k, a_block, k_block) = if self.pack_a {
-                            let at = (row - first_row) * self.k + k * count;
-                            (packed.add(at).cast_const(), 1, count, 0, usize::MAX)
+                        let a = if self.pack_a {
+                            let slot = slot_rows::<S, T>();
+                            let tile = packed.add((t - tiles.start) * self.k * slot);
+                            Operand::plain(tile.cast_const(), 1, slot)
                         } else {
-                            let (block, within) = (k / self.a.k_block, k % self.a.k_block);
-                            let at = row * self.a.row + block * self.a.block + within * self.a.k;
-                            (
-                                self.a.start.add(at),
-                                self.a.row,
-                                self.a.k,
-                                self.a.block,
-                                self.a.k_block,
-                            )
+                            Operand {
+                                start: self.a.start.add(row * self.a.row),
+                                ..self.a
+                            }
                         };
                         let mut at = column;
                         let mut vectors = grid.vectors;
@@ -271,13 +262,15 @@ impl<T: Element> Product<T> {
                             let offset = (row - c_first_row) * self.c.row
                                 + c_at / PANEL * self.c.panel
                                 + c_at % PANEL;
+                            let ahead = (first && self.ahead.count > 0)
+                                .then(|| self.ahead.from(row * self.ahead.row + at));
                             let tile = Tile {
                                 k: k_here,
-                                k_block,
-                                a,
-                                a_row,
-                                a_k,
-                                a_block,
+                                k_block: a.k_block,
+                                a: a.start.add(k / a.k_block * a.block + k % a.k_block * a.k),
+                                a_row: a.row,
+                                a_k: a.k,
+                                a_block: a.block,
                                 b: self.b.add(panel * self.b_panel + within + k * PANEL),
                                 b_panel: self.b_panel,
                                 c: self.c.start.add(offset),
@@ -289,11 +282,7 @@ impl<T: Element> Product<T> {
                                     Start::Columns(bias) => Start::Columns(bias.add(at)),
                                     other => other,
                                 },
-                                ahead: if first {
-                                    self.ahead.from(row * self.ahead.row + at)
-                                } else {
-                                    Ahead::nothing()
-                                },
+                                ahead: ahead.as_ref(),
                             };
                             match self.join {
                                 Join::Interleaved => {
@@ -342,58 +331,51 @@ impl<T: Element> Product<T> {
             ),
         }
     }
-
-    /// Copies rows of A so that the elements of one k lie side by side: `[k][rows]`.
-    ///
-    /// # Safety
-    /// The rows lie within A, and `target` holds rows · k elements.
-    #[inline(always)]
-    unsafe fn pack_tile<S: Simd>(&self, simd: S, rows: Range<usize>, target: *mut T) {
-        // SAFETY: within A and the buffer, for which the caller vouches.
-        unsafe {
-            let source = self.a.start.add(rows.start * self.a.row);
-            simd.call(PackTile {
-                source,
-                row: self.a.row,
-                k_stride: self.a.k,
-                k: self.k,
-                rows: rows.len(),
-                target,
-            });
-        }
-    }
 }
 
-struct PackTile<T> {
-    source: *const T,
-    row: usize,
-    k_stride: usize,
-    k: usize,
-    rows: usize,
+/// Rows of a tile's slot in a packed block: whole vectors.
+fn slot_rows<S: Simd, T: Element>() -> usize {
+    S::TILE_ROWS.next_multiple_of(T::Vector::<S>::LANES)
+}
+
+/// Copies a block's rows of A, whose elements of one k lie side by side, so that a tile reads one stream: `[k][slot]`.
+struct PackBlock<'a, T> {
+    product: &'a Product<T>,
+    tiles: Range<usize>,
+    all_tiles: usize,
     target: *mut T,
 }
 
-impl<T: Element> Kernel for PackTile<T> {
+impl<T: Element> Kernel for PackBlock<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        const AHEAD: usize = 8;
-        let lanes = T::Vector::<S>::LANES;
-        // SAFETY: rows · k elements on both sides, as `pack_tile` says; a prefetch may go past the end.
-        unsafe {
-            for k in 0..self.k {
-                let from = self.source.add(k * self.k_stride);
-                let to = self.target.add(k * self.rows);
-                T::Vector::<S>::prefetch(from.wrapping_add(AHEAD * self.k_stride));
-                if self.row == 1 {
-                    for at in (0..self.rows).step_by(lanes) {
-                        let count = lanes.min(self.rows - at);
-                        T::Vector::<S>::load_partial(simd, from.add(at), count)
-                            .store_partial(to.add(at), count);
-                    }
-                } else {
-                    for r in 0..self.rows {
-                        *to.add(r) = *from.add(r * self.row);
+        /// Values of k that are copied for one tile, then for the next: the lines of A that two tiles share stay near.
+        const TOGETHER: usize = 8;
+        let (product, lanes) = (self.product, T::Vector::<S>::LANES);
+        let (slot, stride) = (slot_rows::<S, T>(), product.a.k);
+        for first in (0..product.k).step_by(TOGETHER) {
+            for (number, t) in self.tiles.clone().enumerate() {
+                let start = product.tile_start(self.all_tiles, t);
+                let rows = product.tile_start(self.all_tiles, t + 1) - start;
+                for k in first..product.k.min(first + TOGETHER) {
+                    // SAFETY: A's rows at one k lie side by side, and a whole slot is read only where rows enough follow;
+                    // the buffer holds a slot for each k and tile; a prefetch may go past the end.
+                    unsafe {
+                        let from = product.a.start.add(k * stride + start);
+                        let to = self.target.add((number * product.k + k) * slot);
+                        T::Vector::<S>::prefetch(from.wrapping_add(TOGETHER * stride));
+                        if start + slot <= product.rows {
+                            for at in (0..slot).step_by(lanes) {
+                                T::Vector::<S>::load(simd, from.add(at)).store(to.add(at));
+                            }
+                        } else {
+                            for at in (0..rows).step_by(lanes) {
+                                let count = lanes.min(rows - at);
+                                T::Vector::<S>::load_partial(simd, from.add(at), count)
+                                    .store_partial(to.add(at), count);
+                            }
+                        }
                     }
                 }
             }
@@ -402,16 +384,17 @@ impl<T: Element> Kernel for PackTile<T> {
 }
 
 /// The most rows in a block.
-const MOST_ROWS: usize = 512;
+const MOST_ROWS: usize = 128;
 
 /// Rows of A over `k` that fill half of the second-level cache: the other half is for what streams past.
 fn block_rows<T>(k: usize) -> usize {
     (caches().l2 / 2 / (k.max(1) * size_of::<T>())).min(MOST_ROWS)
 }
 
-/// Elements of the buffer that a thread needs to pack A over `k`, on any instruction set.
+/// Elements of the buffer that a thread needs to pack A over `k`, on any instruction set: slots are at most a third
+/// larger than their tiles.
 pub fn packed_len<T>(k: usize) -> usize {
-    block_rows::<T>(k).max(MOST_TILE_ROWS) * k
+    block_rows::<T>(k).max(MOST_TILE_ROWS).div_ceil(3) * 4 * k
 }
 
 /// Elements of a local C of `width` columns, on any instruction set.

@@ -9,6 +9,7 @@ use crate::activation::{self, Activation};
 use crate::gemm::pack::sum_rows;
 use crate::gemm::{LOCAL_ROW, PANEL, Product, Target, panel_stride};
 use crate::optim::{Clip, Rectangle, State};
+use crate::phase::{self, Phase};
 use crate::pool::{Member, Shared};
 use crate::simd::{Element, Simd};
 use crate::softmax;
@@ -121,6 +122,7 @@ impl<T: Element> Network<T> {
                     }
                 }
                 member.barrier();
+                phase::done(Phase::InputGradient);
             }
             if let Some(linear) = &layer.linear {
                 // SAFETY: members write disjoint parts of the gradient buffer; this layer's weights were last read
@@ -264,22 +266,28 @@ impl<T: Element> Network<T> {
                             local: true,
                             ..product.c
                         };
-                        let ahead = update.state.ahead(linear.weight, linear.inputs);
+                        let ahead =
+                            update
+                                .state
+                                .ahead(linear.weight, linear.outputs, linear.inputs);
                         let product = Product {
                             c,
                             ahead,
                             ..product
                         };
                         product.run(simd, units, null_mut(), |rows, columns| {
+                            phase::done(Phase::WeightGradient);
                             let at = rectangle(linear, &rows, &columns);
                             update
                                 .state
                                 .update_rows(simd, update.clip, at, local, LOCAL_ROW);
+                            phase::done(Phase::Update);
                         });
                     }
                 }
             }
         }
+        phase::done(Phase::WeightGradient);
         if let (true, Some(biases)) = (linear.train_bias, linear.biases()) {
             // SAFETY: within the buffer, as checked when the network was compiled.
             let sums = unsafe { Shared::from_raw(flat.add(biases.start), biases.len()) };
@@ -303,6 +311,7 @@ impl<T: Element> Network<T> {
                 // SAFETY: as the sums.
                 unsafe { update.state.update(simd, update.clip, done) };
             }
+            phase::done(Phase::BiasGradient);
         }
     }
 }

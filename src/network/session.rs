@@ -11,6 +11,7 @@ use crate::gemm::pack::{Source, pack_rows};
 use crate::gemm::{PANEL, panel_stride};
 use crate::loss::{self, Loss, PanelTargets, Prepared};
 use crate::optim::{Clip, State, clip_scale};
+use crate::phase::{self, Phase};
 use crate::pool::{self, Member, Shared};
 use crate::random::{self, Purpose as Use, Stream};
 use crate::simd::{Element, Isa, Kernel, Simd};
@@ -525,6 +526,7 @@ impl<T: Element> Kernel for StepOf<'_, T> {
         let (step, member) = (self.step, &self.member);
         let (network, space, rows) = (step.network, step.space, step.batch.rows);
         let panels = member.share(rows.div_ceil(PANEL));
+        phase::begin();
         // SAFETY: the team runs this together, alone at the workspace, the gradients and the optimiser's state; between
         // two barriers members write disjoint parts and read only what was finished before the first.
         unsafe {
@@ -543,7 +545,9 @@ impl<T: Element> Kernel for StepOf<'_, T> {
                 );
             }
             member.barrier();
+            phase::done(Phase::Load);
             network.forward_layers(simd, member, space, rows, true);
+            phase::done(Phase::Forward);
             for panel in panels {
                 step.loss_of_panel(simd, panel);
                 network.derive(
@@ -556,6 +560,7 @@ impl<T: Element> Kernel for StepOf<'_, T> {
                 );
             }
             member.barrier();
+            phase::done(Phase::Loss);
             let loss = loss::sum_losses(share(&space.losses).read(0..rows), step.weights);
             if member.index == 0 {
                 step.loss.store(loss.to_bits(), Ordering::Relaxed);

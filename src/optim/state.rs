@@ -8,7 +8,7 @@ use super::{
 };
 use crate::buffer::Flat;
 use crate::error::{Error, Result};
-use crate::gemm::Ahead;
+use crate::gemm::{Ahead, caches};
 use crate::pool::{self, Shared};
 use crate::simd::{Element, Isa, Kernel, Simd};
 use std::ops::Range;
@@ -144,14 +144,16 @@ impl<T: Element> State<T> {
         });
     }
 
-    /// The parameter that begins at `start`, and its slots, as memory to be written, rows `stride` apart.
-    pub fn ahead(&self, start: usize, stride: usize) -> Ahead<T> {
+    /// The parameter that begins at `start`, and its slots, as memory to be written, rows `stride` apart; nothing of a
+    /// parameter that stays in the second-level cache from step to step.
+    pub fn ahead(&self, start: usize, rows: usize, stride: usize) -> Ahead<T> {
         let used = self.rules.slot_names().len();
-        let mut ahead = Ahead {
-            count: 1 + used,
-            row: stride,
-            ..Ahead::nothing()
-        };
+        let mut ahead = Ahead::nothing();
+        if (1 + used) * rows * stride * size_of::<T>() <= caches().l2 {
+            return ahead;
+        }
+        ahead.count = 1 + used;
+        ahead.row = stride;
         let flats = std::iter::once(&self.parameters).chain(&self.slots[..used]);
         for (buffer, flat) in ahead.buffers.iter_mut().zip(flats) {
             *buffer = flat.as_mut_pointer().wrapping_add(start).cast_const();
