@@ -108,7 +108,12 @@ impl<T: Element> Product<T> {
             groups: self.columns.div_ceil(width),
             vectors,
             width,
-            block: (block_rows::<T>(self.k) / tile_rows).max(1),
+            block: (if self.pack_a {
+                PACKED_ROWS
+            } else {
+                block_rows::<T>(self.k)
+            } / tile_rows)
+                .max(1),
         }
     }
 
@@ -196,115 +201,165 @@ impl<T: Element> Product<T> {
         &self,
         simd: S,
         grid: &Grid,
-        block: Range<usize>,
+        units: Range<usize>,
         packed: *mut T,
         after: &mut impl FnMut(Range<usize>, Range<usize>),
     ) {
-        let tiles = block.start / grid.groups..block.end.div_ceil(grid.groups);
-        let (rows, columns) = self.rectangle::<S>(block);
-        let first_row = rows.start;
+        let tiles = units.start / grid.groups..units.end.div_ceil(grid.groups);
+        let (rows, columns) = self.rectangle::<S>(units);
+        let mut block = Block {
+            tiles,
+            first_row: rows.start,
+            k: 0..0,
+            packed: packed.cast_const(),
+        };
+        // LOOP 2: slices of k of which A is packed, or all of k; once even when k is zero, so that C is written.
+        loop {
+            let slice = if self.pack_a {
+                packed_depth::<T>()
+            } else {
+                self.k
+            };
+            block.k = block.k.end..self.k.min(block.k.end + slice);
+            let last = block.k.end == self.k;
+            if self.pack_a {
+                simd.call(PackBlock {
+                    product: self,
+                    block: &block,
+                    all_tiles: grid.tiles,
+                    target: packed,
+                });
+            }
+            // LOOP 3: groups of columns.
+            for column in columns.clone().step_by(grid.width.max(1)) {
+                let group = column..columns.end.min(column + grid.width);
+                // SAFETY: the caller's.
+                unsafe { self.run_group(simd, grid, &block, group.clone()) };
+                if last {
+                    after(rows.clone(), group);
+                }
+            }
+            if last {
+                break;
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Product::run`]; a packed block holds its slice of A.
+    #[inline(always)]
+    unsafe fn run_group<S: Simd>(
+        &self,
+        simd: S,
+        grid: &Grid,
+        block: &Block<T>,
+        columns: Range<usize>,
+    ) {
         let part = match self.join {
             Join::Chain => self.chain_part(grid.width),
             Join::Interleaved => self.k,
             Join::Chunks { .. } => CHUNK,
         };
-        if self.pack_a {
-            simd.call(PackBlock {
-                product: self,
-                tiles: tiles.clone(),
-                all_tiles: grid.tiles,
-                target: packed,
-            });
-        }
-        // LOOP 2: groups of columns.
-        let mut column = columns.start;
-        while column < columns.end {
-            let end = columns.end.min(column + grid.width);
-            // LOOP 3: parts of k; once even when k is zero, so that C is written.
-            let mut k = 0;
-            loop {
-                let k_here = part.min(self.k - k);
-                let (first, last) = (k == 0, k + k_here == self.k);
-                let (begin, epilogue) = self.part_of_chain(first, last);
-                // LOOP 4: row tiles.
-                for t in tiles.clone() {
-                    let row = self.tile_start(grid.tiles, t);
-                    let count = self.tile_start(grid.tiles, t + 1) - row;
-                    let (c_first_row, c_first_column) = if self.c.local {
-                        (first_row, column)
-                    } else {
-                        (0, 0)
-                    };
-                    // SAFETY: row, column and k lie within the product; `packed` as above.
-                    unsafe {
-                        let a = if self.pack_a {
-                            let slot = slot_rows::<S, T>();
-                            let tile = packed.add((t - tiles.start) * self.k * slot);
-                            Operand::plain(tile.cast_const(), 1, slot)
-                        } else {
-                            Operand {
-                                start: self.a.start.add(row * self.a.row),
-                                ..self.a
-                            }
-                        };
-                        let mut at = column;
-                        let mut vectors = grid.vectors;
-                        while at < end {
-                            let lanes = T::Vector::<S>::LANES;
-                            // Narrower tiles at the end: B has no more than whole panels of columns.
-                            while vectors > 1
-                                && vectors * lanes > (end - at).next_multiple_of(lanes)
-                            {
-                                vectors /= 2;
-                            }
-                            let (panel, within) = (at / PANEL, at % PANEL);
-                            let c_at = at - c_first_column;
-                            let offset = (row - c_first_row) * self.c.row
-                                + c_at / PANEL * self.c.panel
-                                + c_at % PANEL;
-                            let ahead = (first && self.ahead.count > 0)
-                                .then(|| self.ahead.from(row * self.ahead.row + at));
-                            let tile = Tile {
-                                k: k_here,
-                                k_block: a.k_block,
-                                a: a.start.add(k / a.k_block * a.block + k % a.k_block * a.k),
-                                a_row: a.row,
-                                a_k: a.k,
-                                a_block: a.block,
-                                b: self.b.add(panel * self.b_panel + within + k * PANEL),
-                                b_panel: self.b_panel,
-                                c: self.c.start.add(offset),
-                                c_row: self.c.row,
-                                c_panel: self.c.panel,
-                                kept: self.c.kept.wrapping_add(offset),
-                                start: match begin {
-                                    Start::Rows(bias) => Start::Rows(bias.add(row)),
-                                    Start::Columns(bias) => Start::Columns(bias.add(at)),
-                                    other => other,
-                                },
-                                ahead: ahead.as_ref(),
-                            };
-                            match self.join {
-                                Join::Interleaved => {
-                                    simd.call(Chains {
-                                        epilogue,
-                                        columns: end - at,
-                                        t: &tile,
-                                    });
-                                }
-                                _ => run_tile(simd, epilogue, count, vectors, end - at, &tile),
-                            }
-                            at += vectors * lanes;
-                        }
-                    }
-                }
-                k += k_here;
-                if last {
-                    break;
-                }
+        // LOOP 4: parts of k.
+        let mut k = block.k.start;
+        loop {
+            let k_here = part.min(block.k.end - k);
+            // LOOP 5: row tiles.
+            for t in block.tiles.clone() {
+                // SAFETY: the caller's.
+                unsafe { self.run_row(simd, grid, block, t, columns.clone(), k..k + k_here) };
             }
-            after(rows.clone(), column..end);
-            column = end;
+            k += k_here;
+            if k == block.k.end {
+                break;
+            }
+        }
+    }
+
+    /// The tiles of one row tile in a group: one, and narrower ones at the end of the columns.
+    ///
+    /// # Safety
+    /// As [`Product::run_group`].
+    #[inline(always)]
+    unsafe fn run_row<S: Simd>(
+        &self,
+        simd: S,
+        grid: &Grid,
+        block: &Block<T>,
+        t: usize,
+        columns: Range<usize>,
+        k: Range<usize>,
+    ) {
+        let lanes = T::Vector::<S>::LANES;
+        let row = self.tile_start(grid.tiles, t);
+        let count = self.tile_start(grid.tiles, t + 1) - row;
+        let first = k.start == 0;
+        let (begin, epilogue) = self.part_of_chain(first, k.end == self.k);
+        let (c_first_row, c_first_column) = if self.c.local {
+            (block.first_row, columns.start)
+        } else {
+            (0, 0)
+        };
+        // SAFETY: row, columns and k lie within the product, and the packed tile within its slice.
+        unsafe {
+            let (a, a_k) = if self.pack_a {
+                let slot = slot_rows::<S, T>();
+                let tile = (t - block.tiles.start) * block.k.len() * slot;
+                (
+                    Operand::plain(block.packed.add(tile), 1, slot),
+                    k.start - block.k.start,
+                )
+            } else {
+                let start = self.a.start.add(row * self.a.row);
+                (Operand { start, ..self.a }, k.start)
+            };
+            let mut at = columns.start;
+            let mut vectors = grid.vectors;
+            while at < columns.end {
+                let left = columns.end - at;
+                // Narrower tiles at the end: B has no more than whole panels of columns.
+                while vectors > 1 && vectors * lanes > left.next_multiple_of(lanes) {
+                    vectors /= 2;
+                }
+                let (panel, within) = (at / PANEL, at % PANEL);
+                let c_at = at - c_first_column;
+                let offset =
+                    (row - c_first_row) * self.c.row + c_at / PANEL * self.c.panel + c_at % PANEL;
+                let ahead = (first && self.ahead.count > 0)
+                    .then(|| self.ahead.from(row * self.ahead.row + at));
+                let tile = Tile {
+                    k: k.len(),
+                    k_block: a.k_block,
+                    a: a.start
+                        .add(a_k / a.k_block * a.block + a_k % a.k_block * a.k),
+                    a_row: a.row,
+                    a_k: a.k,
+                    a_block: a.block,
+                    b: self.b.add(panel * self.b_panel + within + k.start * PANEL),
+                    b_panel: self.b_panel,
+                    c: self.c.start.add(offset),
+                    c_row: self.c.row,
+                    c_panel: self.c.panel,
+                    kept: self.c.kept.wrapping_add(offset),
+                    start: match begin {
+                        Start::Rows(bias) => Start::Rows(bias.add(row)),
+                        Start::Columns(bias) => Start::Columns(bias.add(at)),
+                        other => other,
+                    },
+                    ahead: ahead.as_ref(),
+                };
+                match self.join {
+                    Join::Interleaved => {
+                        simd.call(Chains {
+                            epilogue,
+                            columns: left,
+                            t: &tile,
+                        });
+                    }
+                    _ => run_tile(simd, epilogue, count, vectors, left, &tile),
+                }
+                at += vectors * lanes;
+            }
         }
     }
 
@@ -341,7 +396,7 @@ fn slot_rows<S: Simd, T: Element>() -> usize {
 /// Copies a block's rows of A, whose elements of one k lie side by side, so that a tile reads one stream: `[k][slot]`.
 struct PackBlock<'a, T> {
     product: &'a Product<T>,
-    tiles: Range<usize>,
+    block: &'a Block<T>,
     all_tiles: usize,
     target: *mut T,
 }
@@ -351,19 +406,23 @@ impl<T: Element> Kernel for PackBlock<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         /// Values of k that are copied for one tile, then for the next: the lines of A that two tiles share stay near.
-        const TOGETHER: usize = 8;
-        let (product, lanes) = (self.product, T::Vector::<S>::LANES);
+        /// With those that are asked for ahead, no more lines than one set of the first-level cache has: where rows of A
+        /// are whole pages apart, they all meet in it.
+        const TOGETHER: usize = 4;
+        let (product, block) = (self.product, self.block);
+        let lanes = T::Vector::<S>::LANES;
         let (slot, stride) = (slot_rows::<S, T>(), product.a.k);
-        for first in (0..product.k).step_by(TOGETHER) {
-            for (number, t) in self.tiles.clone().enumerate() {
+        for first in block.k.clone().step_by(TOGETHER) {
+            for (number, t) in block.tiles.clone().enumerate() {
                 let start = product.tile_start(self.all_tiles, t);
                 let rows = product.tile_start(self.all_tiles, t + 1) - start;
-                for k in first..product.k.min(first + TOGETHER) {
+                for k in first..block.k.end.min(first + TOGETHER) {
                     // SAFETY: A's rows at one k lie side by side, and a whole slot is read only where rows enough follow;
                     // the buffer holds a slot for each k and tile; a prefetch may go past the end.
                     unsafe {
                         let from = product.a.start.add(k * stride + start);
-                        let to = self.target.add((number * product.k + k) * slot);
+                        let to = (number * block.k.len() + k - block.k.start) * slot;
+                        let to = self.target.add(to);
                         T::Vector::<S>::prefetch(from.wrapping_add(TOGETHER * stride));
                         if start + slot <= product.rows {
                             for at in (0..slot).step_by(lanes) {
@@ -383,6 +442,23 @@ impl<T: Element> Kernel for PackBlock<'_, T> {
     }
 }
 
+/// The part of a product at work: some row tiles, over a slice of k.
+struct Block<T> {
+    tiles: Range<usize>,
+    first_row: usize,
+    k: Range<usize>,
+    /// The slice of A, if it is packed.
+    packed: *const T,
+}
+
+/// The most rows in a block of which A is packed: as many elements of A are read side by side.
+const PACKED_ROWS: usize = 256;
+
+/// The values of k in a slice of it, so that it fills half of the second-level cache.
+fn packed_depth<T>() -> usize {
+    (caches().l2 / 2 / (PACKED_ROWS * size_of::<T>())).next_multiple_of(PANEL)
+}
+
 /// The most rows in a block.
 const MOST_ROWS: usize = 128;
 
@@ -394,7 +470,7 @@ fn block_rows<T>(k: usize) -> usize {
 /// Elements of the buffer that a thread needs to pack A over `k`, on any instruction set: slots are at most a third
 /// larger than their tiles.
 pub fn packed_len<T>(k: usize) -> usize {
-    block_rows::<T>(k).max(MOST_TILE_ROWS).div_ceil(3) * 4 * k
+    PACKED_ROWS.div_ceil(3) * 4 * k.min(packed_depth::<T>())
 }
 
 /// Elements of a local C of `width` columns, on any instruction set.
