@@ -119,7 +119,7 @@ impl<V: Vector> AdamVectors<V> {
     #[inline(always)]
     fn step(self, weight: V, m: V, v: V) -> V {
         self.negative_rate
-            .mul_add(m.quotient(v.sqrt() + self.epsilon), weight * self.keep)
+            .mul_add(m / (v.sqrt() + self.epsilon), weight * self.keep)
     }
 }
 

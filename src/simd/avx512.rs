@@ -165,10 +165,6 @@ macro_rules! vector {
                 Self(unsafe { $sqrt(self.0) })
             }
             #[inline(always)]
-            fn quotient(self, divisor: Self) -> Self {
-                self.quotient_by(divisor)
-            }
-            #[inline(always)]
             fn lesser(self, other: Self) -> Self {
                 // SAFETY: as above. The instruction returns its second operand where either is NaN or both are zero.
                 Self(unsafe { $min(self.0, other.0) })
@@ -341,46 +337,6 @@ vector!(
 );
 
 impl F32x16 {
-    /// Division by multiply-adds: an estimate of the reciprocal, refined twice, is the nearest float (Markstein,
-    /// "Computation of elementary functions on the IBM RISC System/6000 processor", IBM J. Res. Dev. 34, 1990, but for
-    /// divisors whose mantissa is all ones); then the remainder, which a multiply-add gives exactly, corrects the
-    /// quotient twice, the second time to the nearest float. The divider does those divisors, and what is so large or
-    /// small that a step might overflow or lose bits.
-    #[inline(always)]
-    fn quotient_by(self, divisor: Self) -> Self {
-        /// 2⁻⁶⁰ to 2⁶⁰, as bits.
-        const LOW: i32 = (127 - 60) << 23;
-        const RANGE: i32 = 120 << 23;
-        const MANTISSA: i32 = (1 << 23) - 1;
-        let (a, b) = (self.0, divisor.0);
-        // SAFETY: a vector exists only where its instruction set does.
-        unsafe {
-            let magnitude = _mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(i32::MAX));
-            let (low, range) = (_mm512_set1_epi32(LOW), _mm512_set1_epi32(RANGE));
-            let zero = _mm512_testn_epi32_mask(magnitude, magnitude);
-            let a_fits = _mm512_cmple_epu32_mask(_mm512_sub_epi32(magnitude, low), range);
-            let divisor_bits = _mm512_castps_si512(b);
-            let b_fits = _mm512_cmple_epu32_mask(_mm512_sub_epi32(divisor_bits, low), range)
-                & _mm512_cmpneq_epi32_mask(
-                    _mm512_or_si512(divisor_bits, _mm512_set1_epi32(!MANTISSA)),
-                    _mm512_set1_epi32(-1),
-                );
-            if (a_fits | zero) & b_fits != __mmask16::MAX {
-                return self / divisor;
-            }
-            let one = _mm512_set1_ps(1.0);
-            let y = _mm512_rcp14_ps(b);
-            let y = _mm512_fmadd_ps(y, _mm512_fnmadd_ps(b, y, one), y);
-            let y = _mm512_fmadd_ps(y, _mm512_fnmadd_ps(b, y, one), y);
-            let mut q = _mm512_mul_ps(a, y);
-            for _ in 0..2 {
-                // A zero keeps its sign, which the addition of a zero remainder would lose.
-                q = _mm512_mask3_fmadd_ps(_mm512_fnmadd_ps(b, q, a), y, q, !zero);
-            }
-            Self(q)
-        }
-    }
-
     #[inline(always)]
     fn product_of_lower_halves(a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: a vector exists only where its instruction set does.
@@ -435,11 +391,6 @@ impl F32x16 {
 }
 
 impl F64x8 {
-    #[inline(always)]
-    fn quotient_by(self, divisor: Self) -> Self {
-        self / divisor
-    }
-
     #[inline(always)]
     fn product_of_lower_halves(a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: a vector exists only where its instruction set does.

@@ -219,11 +219,6 @@ pub trait Vector:
     /// self · factor + addend, rounded once.
     fn mul_add(self, factor: Self, addend: Self) -> Self;
     fn sqrt(self) -> Self;
-    /// self / divisor, the same bits. Where multiply-adds can do it, they leave the divider to a square root beside it.
-    #[inline(always)]
-    fn quotient(self, divisor: Self) -> Self {
-        self / divisor
-    }
     fn abs(self) -> Self;
 
     /// self < other; false where either is NaN.

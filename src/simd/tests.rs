@@ -92,7 +92,6 @@ where
                 check("sub", va - vb, &|l| a[l] - b[l]);
                 check("mul", va * vb, &|l| a[l] * b[l]);
                 check("div", va / vb, &|l| a[l] / b[l]);
-                check("quotient", va.quotient(vb), &|l| a[l] / b[l]);
                 check("neg", -va, &|l| -a[l]);
                 check("mul_add", va.mul_add(vb, vc), &|l| {
                     a[l].reference_fma(b[l], c[l])
@@ -226,77 +225,6 @@ fn every_operation_has_the_same_bits_on_every_instruction_set() {
     for isa in Isa::tested() {
         isa.run(Operations::<f32>(std::marker::PhantomData));
         isa.run(Operations::<f64>(std::marker::PhantomData));
-    }
-}
-
-struct Quotients<'a>(&'a [f32], &'a [f32]);
-
-impl Kernel for Quotients<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let lanes = S::F32::LANES;
-        let mut out = vec![0.0; lanes];
-        for (a, b) in self.0.chunks_exact(lanes).zip(self.1.chunks_exact(lanes)) {
-            let quotient = S::F32::load_slice(simd, a).quotient(S::F32::load_slice(simd, b));
-            quotient.store_slice(&mut out);
-            for (q, (a, b)) in out.iter().zip(a.iter().zip(b)) {
-                assert!(same(*q, a / b), "{a:e} / {b:e} = {q:e}, not {:e}", a / b);
-            }
-        }
-    }
-}
-
-/// Dividends and divisors of all magnitudes and of like ones; quotients as near to the middle of two floats as can be;
-/// divisors whose mantissa is all ones, and all reciprocals in a binade.
-#[test]
-fn quotients_are_those_of_the_divider() {
-    let rounds = if cfg!(feature = "exhaustive") {
-        1 << 28
-    } else {
-        1 << 18
-    };
-    let mut state = 1u64;
-    let mut bits = || {
-        state = state
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        (state >> 32) as u32
-    };
-    let like = |bits: u32| f32::from_bits(0x3f80_0000 | bits >> 9);
-    let (mut a, mut b) = (Vec::new(), Vec::new());
-    for round in 0..rounds {
-        let (x, y) = match round % 4 {
-            0 => (
-                f32::from_bits(bits()),
-                f32::from_bits(bits() & i32::MAX as u32),
-            ),
-            1 => (like(bits()), like(bits())),
-            2 => (like(bits()), like(u32::MAX)),
-            _ => {
-                let divisor = like(bits());
-                let middle = f64::from(like(bits())) + (0.5f64).powi(24);
-                ((f64::from(divisor) * middle) as f32, divisor)
-            }
-        };
-        a.push(x);
-        b.push(y);
-        if a.len() == 1 << 12 {
-            Isa::available()
-                .into_iter()
-                .for_each(|isa| isa.run(Quotients(&a, &b)));
-            (a.clear(), b.clear());
-        }
-    }
-    let ones = [1.0; 1 << 12];
-    let mut divisors = [0.0; 1 << 12];
-    for first in (0..1 << 23).step_by(1 << 12) {
-        for (divisor, mantissa) in divisors.iter_mut().zip(first..) {
-            *divisor = f32::from_bits(0x3f80_0000 + mantissa);
-        }
-        Isa::available()
-            .into_iter()
-            .for_each(|isa| isa.run(Quotients(&ones, &divisors)));
     }
 }
 
