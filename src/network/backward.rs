@@ -230,7 +230,7 @@ impl<T: Element> Network<T> {
         if linear.train_weight {
             debug_assert!(needs_columns(self, l));
             let x = if l == 0 {
-                &space.x_columns
+                &space.inputs(member).columns
             } else {
                 &space.layers[l - 1].columns
             };

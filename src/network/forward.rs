@@ -63,9 +63,15 @@ impl<T: Element> Network<T> {
             .scale
             .as_ref()
             .map(|(shift, factor)| Scale { shift, factor });
+        let inputs = space.inputs(member);
         let columns =
-            (training.is_some() && needs_columns(self, 0)).then(|| share(&space.x_columns));
-        // SAFETY: the shares of the members are disjoint panels.
+            (training.is_some() && needs_columns(self, 0)).then(|| share(&inputs.columns));
+        let packed = if space.has_own_inputs(member) {
+            0..rows.div_ceil(PANEL)
+        } else {
+            panels.clone()
+        };
+        // SAFETY: the shares of the members are disjoint panels, or panels of copies of their own.
         unsafe {
             pack_rows(
                 simd,
@@ -73,8 +79,8 @@ impl<T: Element> Network<T> {
                 scale,
                 rows,
                 self.inputs,
-                panels.clone(),
-                share(&space.x),
+                packed,
+                share(&inputs.panels),
                 columns,
             );
         }
@@ -105,7 +111,7 @@ impl<T: Element> Network<T> {
     ) {
         for (l, layer) in self.layers.iter().enumerate() {
             let x = if l == 0 {
-                &space.x
+                &space.inputs(member).panels
             } else {
                 &space.layers[l - 1].out
             };

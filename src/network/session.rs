@@ -272,6 +272,7 @@ impl<T: Element> Session<T> {
         let mut space = network.train_space()?;
         space.forward = None;
         space.prepare(network, batch.rows, Purpose::Train);
+        space.own_inputs = true;
         let labels = match batch.targets {
             Targets::Classes(labels) => Some(labels),
             Targets::Dense(_) => None,
@@ -544,7 +545,11 @@ impl<T: Element> Kernel for StepOf<'_, T> {
                     None,
                 );
             }
-            member.barrier();
+            // Masks are drawn by rows, and used by features.
+            let draws = network.layers.iter().any(|layer| layer.dropout.is_some());
+            if draws || !space.has_own_inputs(member) {
+                member.barrier();
+            }
             phase::done(Phase::Load);
             network.forward_layers(simd, member, space, rows, true);
             phase::done(Phase::Forward);

@@ -59,6 +59,8 @@ impl<T: Element> Network<T> {
         let mut space = self.train_space()?;
         space.forward = None;
         space.prepare(self, rows, Purpose::Train);
+        // The pass back may have another number of threads.
+        space.own_inputs = false;
         let out = Shared::new(out);
         let draw = Draw {
             seed,

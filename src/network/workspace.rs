@@ -3,7 +3,7 @@
 use super::{Layer, Network};
 use crate::buffer::Aligned;
 use crate::gemm::{LOCAL_LEN, PANEL, packed_len, padded, panels_len};
-use crate::pool::num_threads;
+use crate::pool::{Member, num_threads};
 use crate::simd::Element;
 
 /// What a pass needs beside the activations.
@@ -17,9 +17,10 @@ pub struct Workspace<T> {
     /// Rows that fit.
     pub rows: usize,
     purpose: Purpose,
-    /// The batch, scaled: panels, and columns for the first layer's weight gradient.
-    pub x: Aligned<T>,
-    pub x_columns: Aligned<T>,
+    /// The batch: one copy, or with two threads one for each.
+    inputs: Vec<Inputs<T>>,
+    /// Whether each thread has a copy of its own in this pass.
+    pub own_inputs: bool,
     pub layers: Vec<LayerSpace<T>>,
     /// The gradient with respect to the input, when asked for.
     pub dx: Aligned<T>,
@@ -32,6 +33,12 @@ pub struct Workspace<T> {
     pub local: Vec<Aligned<T>>,
     /// The rows of the last forward pass by hand. None: nothing to go backward from.
     pub forward: Option<usize>,
+}
+
+/// The batch, scaled: panels, and columns for the first layer's weight gradient.
+pub struct Inputs<T> {
+    pub panels: Aligned<T>,
+    pub columns: Aligned<T>,
 }
 
 pub struct LayerSpace<T> {
@@ -53,8 +60,8 @@ impl<T: Element> Workspace<T> {
         Self {
             rows: 0,
             purpose: Purpose::Predict,
-            x: none(),
-            x_columns: none(),
+            inputs: Vec::new(),
+            own_inputs: false,
             layers: Vec::new(),
             dx: none(),
             targets: none(),
@@ -63,6 +70,17 @@ impl<T: Element> Workspace<T> {
             local: Vec::new(),
             forward: None,
         }
+    }
+
+    /// Whether this member has a copy of the batch of its own. Packing it twice costs two threads less than fetching from
+    /// each other's caches what each has packed.
+    pub fn has_own_inputs(&self, member: &Member<'_>) -> bool {
+        self.own_inputs && member.count == self.inputs.len()
+    }
+
+    pub fn inputs(&self, member: &Member<'_>) -> &Inputs<T> {
+        let own = self.has_own_inputs(member);
+        &self.inputs[if own { member.index } else { 0 }]
     }
 
     /// Grows to `rows` rows of the network, if need be, and to the threads that are set.
@@ -98,8 +116,13 @@ impl<T: Element> Workspace<T> {
         *self = Self {
             rows,
             purpose,
-            x: Aligned::zeros(panels_len(rows, network.inputs)),
-            x_columns: if_train(panels_len(network.inputs, rows)),
+            inputs: (0..if train { threads.min(2) } else { 1 })
+                .map(|_| Inputs {
+                    panels: Aligned::zeros(panels_len(rows, network.inputs)),
+                    columns: if_train(panels_len(network.inputs, rows)),
+                })
+                .collect(),
+            own_inputs: false,
             layers: network.layers.iter().map(space).collect(),
             dx: if_train(panels_len(rows, network.inputs)),
             targets: if_train(panels_len(rows, network.outputs)),

@@ -63,20 +63,19 @@ impl Place {
             .get_or_init(|| (std::thread::current(), Affinity::of_this_thread()));
         loop {
             let since = Instant::now();
-            while self.state.load(Ordering::Acquire) != CALLED {
-                if since.elapsed() > SPIN
-                    && self
-                        .state
-                        .compare_exchange(WAITING, ASLEEP, Ordering::AcqRel, Ordering::Acquire)
-                        .is_ok()
-                {
-                    break;
-                }
+            while since.elapsed() < SPIN {
                 for _ in 0..32 {
+                    if self.state.load(Ordering::Acquire) == CALLED {
+                        return;
+                    }
                     std::hint::spin_loop();
                 }
             }
-            if self.state.load(Ordering::Acquire) == CALLED {
+            if self
+                .state
+                .compare_exchange(WAITING, ASLEEP, Ordering::AcqRel, Ordering::Acquire)
+                .is_err()
+            {
                 return;
             }
             while self.state.load(Ordering::Acquire) == ASLEEP {
