@@ -1,10 +1,15 @@
 //! Losses of contiguous row-major arrays, panel by panel.
 
-use super::weights::weigh;
-use super::{Loss, PanelTargets, Prepared, panel, sum_losses};
+#![allow(unsafe_code)]
+
+use super::prepared::singles;
+use super::weights::{GROUP, sum_chunks, weigh};
+use super::{Loss, PanelTargets, Prepared, panel};
+use crate::buffer::with_scratch;
 use crate::error::{Error, Result};
-use crate::gemm::PANEL;
 use crate::gemm::pack::{panel_from_rows, rows_from_panel};
+use crate::gemm::{CHUNK, PANEL};
+use crate::pool::{self, Shared};
 use crate::simd::{Element, Isa, Kernel, Simd};
 use std::ops::Range;
 use std::str::FromStr;
@@ -63,6 +68,20 @@ pub struct Pass<'a, T> {
     pub divisor: f64,
 }
 
+impl<T: Element> Pass<'_, T> {
+    /// What the gradients of some rows are multiplied by; all alike unless the rows are weighted.
+    fn factors(&self, rows: Range<usize>, factors: &mut [T]) {
+        if let Some(weights) = self.weights {
+            for (factor, weight) in factors.iter_mut().zip(&weights[rows]) {
+                *factor = T::from_f64(weight / self.divisor);
+            }
+        }
+    }
+}
+
+/// Rows of one output that are computed in one go.
+const TOGETHER: usize = 256;
+
 /// Panels of rows of a pass: their losses, and the gradient if wanted.
 pub struct Panels<'a, T> {
     pub pass: &'a Pass<'a, T>,
@@ -95,10 +114,31 @@ impl<T: Element> Kernel for Panels<'_, T> {
             scratch,
         } = self;
         let outputs = pass.outputs;
+        let start = range.start * PANEL;
+        if let (true, Targets::Dense(targets)) = (pass.loss.is_single(), pass.targets) {
+            let end = pass.rows.min(range.end * PANEL);
+            let mut factors = [T::from_f64(1.0 / pass.divisor); TOGETHER];
+            for first in (start..end).step_by(TOGETHER) {
+                let rows = first..end.min(first + TOGETHER);
+                let here = rows.start - start..rows.end - start;
+                if gradient.is_some() {
+                    pass.factors(rows.clone(), &mut factors);
+                }
+                singles(
+                    simd,
+                    pass.loss,
+                    &pass.pred[rows.clone()],
+                    &targets[rows.clone()],
+                    &factors[..rows.len()],
+                    &mut losses[here.clone()],
+                    gradient.as_mut().map(|gradient| &mut gradient[here]),
+                );
+            }
+            return;
+        }
         let (z, rest) = scratch.split_at_mut(outputs * PANEL);
         let (t, rest) = rest.split_at_mut(outputs * PANEL);
         let dz = &mut rest[..outputs * PANEL];
-        let start = range.start * PANEL;
         for number in range {
             let first = number * PANEL;
             let rows = first..pass.rows.min(first + PANEL);
@@ -111,11 +151,8 @@ impl<T: Element> Kernel for Panels<'_, T> {
                     PanelTargets::Dense(t)
                 }
             };
-            let mut factors = [T::ZERO; PANEL];
-            for (factor, row) in factors.iter_mut().zip(rows.clone()) {
-                let weight = pass.weights.map_or(1.0, |weights| weights[row]);
-                *factor = T::from_f64(weight / pass.divisor);
-            }
+            let mut factors = [T::from_f64(1.0 / pass.divisor); PANEL];
+            pass.factors(rows.clone(), &mut factors);
             let mut found = [T::ZERO; PANEL];
             let here = rows.start - start..rows.end - start;
             let wanted = gradient.is_some().then_some(&mut *dz);
@@ -213,6 +250,9 @@ pub fn value_and_gradient<T: Element>(
     call.run(isa, Some(out))
 }
 
+/// Floating-point operations that an element of a loss is reckoned to cost.
+const LOSS_FLOPS: f64 = 40.0;
+
 struct Call<'a, T> {
     loss: &'a Loss,
     rows: usize,
@@ -291,26 +331,50 @@ impl<T: Element> Call<'_, T> {
             weights,
             divisor: if mean { total } else { 1.0 },
         };
-        let mut losses = vec![T::ZERO; rows];
-        let mut scratch = vec![T::ZERO; Panels::<T>::scratch_len(outputs)];
-        isa.run(Panels {
-            pass: &pass,
-            range: 0..rows.div_ceil(PANEL),
-            losses: &mut losses,
-            gradient,
-            scratch: &mut scratch,
-        });
-        Ok(match self.reduction {
-            Reduction::Mean => Value::Scalar(sum_losses(&losses, weights) / total),
-            Reduction::Sum => Value::Scalar(sum_losses(&losses, weights)),
-            Reduction::None => {
-                if let Some(weights) = weights {
-                    for (loss, &weight) in losses.iter_mut().zip(weights) {
-                        *loss = T::from_f64(weigh(weight, loss.to_f64()));
+        let each = self.reduction == Reduction::None;
+        let mut losses = vec![T::ZERO; if each { rows } else { 0 }];
+        let mut sums = vec![[0.0; GROUP / CHUNK]; if each { 0 } else { rows.div_ceil(GROUP) }];
+        let (each_loss, each_sum) = (Shared::new(&mut losses), Shared::new(&mut sums));
+        let gradient = gradient.map(Shared::new);
+        pool::run((rows * outputs) as f64 * LOSS_FLOPS, &|member| {
+            let scratch_len = Panels::<T>::scratch_len(outputs);
+            with_scratch(scratch_len + GROUP, |scratch| {
+                let (scratch, own) = scratch.split_at_mut(scratch_len);
+                for group in member.share(rows.div_ceil(GROUP)) {
+                    let here = group * GROUP..rows.min((group + 1) * GROUP);
+                    let losses = &mut own[..here.len()];
+                    let elements = here.start * outputs..here.end * outputs;
+                    isa.run(Panels {
+                        pass: &pass,
+                        range: here.start / PANEL..here.end.div_ceil(PANEL),
+                        losses,
+                        // SAFETY: the shares of groups are disjoint; so below.
+                        gradient: gradient.map(|gradient| unsafe { gradient.write(elements) }),
+                        scratch,
+                    });
+                    let weights = weights.map(|weights| &weights[here.clone()]);
+                    if each {
+                        // SAFETY: as above.
+                        let out = unsafe { each_loss.write(here) };
+                        for (r, (out, loss)) in out.iter_mut().zip(losses).enumerate() {
+                            *out = weights.map_or(*loss, |weights| {
+                                T::from_f64(weigh(weights[r], loss.to_f64()))
+                            });
+                        }
+                    } else {
+                        // SAFETY: as above.
+                        unsafe {
+                            each_sum.write(group..group + 1)[0] = sum_chunks(losses, weights)
+                        };
                     }
                 }
-                Value::Rows(losses)
-            }
-        })
+            });
+        });
+        if each {
+            return Ok(Value::Rows(losses));
+        }
+        let chunks = &sums.as_flattened()[..rows.div_ceil(CHUNK)];
+        let sum = chunks.iter().fold(0.0, |total, sum| total + sum);
+        Ok(Value::Scalar(if mean { sum / total } else { sum }))
     }
 }

@@ -60,7 +60,7 @@ impl Loss {
     /// here they are taken for a mistake). NaN is refused by these. A loss that takes no such targets.
     pub fn check_dense<T: Element>(&self, outputs: usize, values: &[T]) -> Result<()> {
         let mut check = self.dense_check(outputs)?;
-        if check.is_needed() && outputs > 0 {
+        if check.is_needed() && outputs > 0 && !check.passes(values) {
             for (row, values) in values.chunks(outputs).enumerate() {
                 check.row(row, values.iter().map(|v| v.to_f64()))?;
             }
@@ -97,6 +97,13 @@ impl Loss {
     /// An output that is no probability.
     pub fn check_pred<T: Element>(&self, outputs: usize, pred: &[T]) -> Result<()> {
         if self.kind != LossKind::Bce {
+            return Ok(());
+        }
+        // Without a way out, so that it is done in vectors.
+        let unfit = pred
+            .iter()
+            .fold(false, |unfit, &p| unfit | (p < T::ZERO) | (p > T::ONE));
+        if !unfit {
             return Ok(());
         }
         match pred.iter().position(|&p| p < T::ZERO || p > T::ONE) {
@@ -144,6 +151,25 @@ impl DenseCheck {
     /// Whether any target could be refused.
     pub fn is_needed(&self) -> bool {
         !matches!(self.rule, Rule::Anything)
+    }
+
+    /// Whether all values are seen to be right without a look at their rows; done in vectors, as there is no way out.
+    fn passes<T: Element>(&self, values: &[T]) -> bool {
+        match self.rule {
+            Rule::Anything => true,
+            Rule::UnitInterval => values
+                .iter()
+                .fold(true, |fit, &v| fit & (v >= T::ZERO) & (v <= T::ONE)),
+            Rule::Signs { .. } => {
+                let other = values.iter().copied().find(|&v| v != T::ONE);
+                let low = other.unwrap_or(T::ZERO);
+                (low == T::ZERO || low == -T::ONE)
+                    && values
+                        .iter()
+                        .fold(true, |fit, &v| fit & ((v == T::ONE) | (v == low)))
+            }
+            Rule::Distribution => false,
+        }
     }
 
     /// # Errors

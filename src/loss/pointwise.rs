@@ -12,6 +12,69 @@ pub(super) trait Rule<T: Element>: Copy {
     fn at<V: Vector<Element = T>>(self, simd: V::Simd, j: usize, z: V, t: V) -> (V, V);
 }
 
+/// What goes on once the rule of a loss is known.
+pub(super) trait TakesRule<T: Element> {
+    fn take<R: Rule<T>>(self, rule: R);
+}
+
+/// The rows of a panel, as [`mean`].
+pub(super) struct OfPanel<'a, 'v, S, T> {
+    pub simd: S,
+    pub t: &'a [Feature<T>],
+    pub view: &'a mut View<'v, T>,
+}
+
+impl<S: Simd, T: Element> TakesRule<T> for OfPanel<'_, '_, S, T> {
+    #[inline(always)]
+    fn take<R: Rule<T>>(self, rule: R) {
+        mean(self.simd, rule, self.t, self.view);
+    }
+}
+
+/// Rows of one output each, all slices of one length.
+pub(super) struct Rows<'a, T> {
+    pub pred: &'a [T],
+    pub targets: &'a [T],
+    /// What the gradient of each row is multiplied by.
+    pub factors: &'a [T],
+    pub losses: &'a mut [T],
+    pub gradient: Option<&'a mut [T]>,
+}
+
+pub(super) struct OfRows<'a, S, T> {
+    pub simd: S,
+    pub rows: Rows<'a, T>,
+}
+
+impl<S: Simd, T: Element> TakesRule<T> for OfRows<'_, S, T> {
+    #[inline(always)]
+    fn take<R: Rule<T>>(self, rule: R) {
+        let (simd, lanes) = (self.simd, T::Vector::<S>::LANES);
+        let Rows {
+            pred,
+            targets,
+            factors,
+            losses,
+            mut gradient,
+        } = self.rows;
+        let zero = T::Vector::<S>::zero(simd);
+        for at in (0..pred.len()).step_by(lanes) {
+            let range = at..pred.len().min(at + lanes);
+            let z = T::Vector::<S>::load_tail(simd, &pred[range.clone()]);
+            let t = T::Vector::<S>::load_tail(simd, &targets[range.clone()]);
+            let (loss, slope) = rule.at(simd, 0, z, t);
+            // A sum of one begins at +0, as the sum of many.
+            (zero + loss).store_tail(&mut losses[range.clone()]);
+            if let Some(gradient) = &mut gradient {
+                let factor = T::Vector::<S>::load_tail(simd, &factors[range.clone()]);
+                // A row that does not count may hold anything.
+                let dz = T::Vector::<S>::select(factor.eq(zero), zero, slope * factor);
+                dz.store_tail(&mut gradient[range]);
+            }
+        }
+    }
+}
+
 /// The mean over outputs of a rule.
 #[inline(always)]
 pub(super) fn mean<S: Simd, T: Element, R: Rule<T>>(

@@ -1,6 +1,6 @@
 //! A loss in one element type, and its pass over a panel.
 
-use super::pointwise::{self, Bce, Huber, L1, Mse, WeightedWithLogits, WithLogits};
+use super::pointwise::{self, Bce, Huber, L1, Mse, TakesRule, WeightedWithLogits, WithLogits};
 use super::{Loss, LossKind, entropy, margin};
 use crate::error::{Error, Result};
 use crate::gemm::PANEL;
@@ -132,6 +132,77 @@ pub fn panel<S: Simd, T: Element>(
     simd.call(whole);
 }
 
+impl<T: Element> Prepared<T> {
+    /// Hands over the rule of a loss that is a mean of the outputs' own.
+    ///
+    /// # Panics
+    /// If the loss takes class numbers alone.
+    #[inline(always)]
+    pub(super) fn with_rule(&self, taker: impl TakesRule<T>) {
+        match self.kind {
+            LossKind::Mse => taker.take(Mse),
+            LossKind::L1 => taker.take(L1),
+            LossKind::Huber { .. } => taker.take(Huber(self.parameter)),
+            LossKind::Bce => taker.take(Bce),
+            LossKind::BceWithLogits if self.pos_weight.is_empty() => taker.take(WithLogits),
+            LossKind::BceWithLogits => taker.take(WeightedWithLogits(&self.pos_weight)),
+            LossKind::Hinge => taker.take(margin::OneOutput(T::ONE)),
+            LossKind::Perceptron => taker.take(margin::OneOutput(T::ZERO)),
+            LossKind::Nll | LossKind::CrossEntropy { .. } => {
+                panic!("{} takes class numbers alone", self.kind.name());
+            }
+        }
+    }
+
+    /// Whether [`singles`] computes it.
+    pub(super) fn is_single(&self) -> bool {
+        self.outputs == 1 && !matches!(self.kind, LossKind::Nll | LossKind::CrossEntropy { .. })
+    }
+}
+
+/// Losses of one output, row by row, and the gradient of Σ factor · loss. The same bits as [`panel`]'s.
+///
+/// # Panics
+/// If the loss is not [`Prepared::is_single`], or the slices' lengths differ.
+#[inline(always)]
+pub(super) fn singles<S: Simd, T: Element>(
+    simd: S,
+    loss: &Prepared<T>,
+    pred: &[T],
+    targets: &[T],
+    factors: &[T],
+    losses: &mut [T],
+    gradient: Option<&mut [T]>,
+) {
+    assert!(loss.is_single() && targets.len() == pred.len() && losses.len() == pred.len());
+    assert!(factors.len() == pred.len());
+    assert!(gradient.as_ref().is_none_or(|g| g.len() == pred.len()));
+    simd.call(Singles {
+        loss,
+        rows: pointwise::Rows {
+            pred,
+            targets,
+            factors,
+            losses,
+            gradient,
+        },
+    });
+}
+
+struct Singles<'a, T> {
+    loss: &'a Prepared<T>,
+    rows: pointwise::Rows<'a, T>,
+}
+
+impl<T: Element> Kernel for Singles<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let rows = self.rows;
+        self.loss.with_rule(pointwise::OfRows { simd, rows });
+    }
+}
+
 struct Whole<'a, T> {
     loss: &'a Prepared<T>,
     targets: PanelTargets<'a, T>,
@@ -166,29 +237,13 @@ impl<T: Element> Kernel for Whole<'_, T> {
                 margin::of_classes(simd, margin, labels, &mut view);
             }
             (kind, PanelTargets::Classes(_)) => panic!("{} takes no class numbers", kind.name()),
-            (kind, PanelTargets::Dense(targets)) => {
+            (_, PanelTargets::Dense(targets)) => {
                 let t = features(targets, loss.outputs);
-                match kind {
-                    LossKind::Mse => pointwise::mean(simd, Mse, t, &mut view),
-                    LossKind::L1 => pointwise::mean(simd, L1, t, &mut view),
-                    LossKind::Huber { .. } => {
-                        pointwise::mean(simd, Huber(loss.parameter), t, &mut view);
-                    }
-                    LossKind::Bce => pointwise::mean(simd, Bce, t, &mut view),
-                    LossKind::BceWithLogits if loss.pos_weight.is_empty() => {
-                        pointwise::mean(simd, WithLogits, t, &mut view);
-                    }
-                    LossKind::BceWithLogits => {
-                        let rule = WeightedWithLogits(&loss.pos_weight);
-                        pointwise::mean(simd, rule, t, &mut view);
-                    }
-                    LossKind::Hinge | LossKind::Perceptron => {
-                        pointwise::mean(simd, margin::OneOutput(margin), t, &mut view);
-                    }
-                    LossKind::Nll | LossKind::CrossEntropy { .. } => {
-                        panic!("{} takes class numbers alone", kind.name());
-                    }
-                }
+                loss.with_rule(pointwise::OfPanel {
+                    simd,
+                    t,
+                    view: &mut view,
+                });
             }
         }
         silence(simd, &mut view);

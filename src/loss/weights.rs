@@ -78,30 +78,59 @@ impl Loss {
     }
 }
 
+/// Chunks that are summed side by side: a chain waits for each of its additions.
+const TOGETHER: usize = 8;
+/// Rows in so many chunks.
+pub(super) const GROUP: usize = TOGETHER * CHUNK;
+
 /// Σ wᵢlᵢ, or Σ lᵢ: in float64, in chunks of 256 rows, joined in order. A weight of zero makes any loss zero.
 ///
 /// # Panics
 /// If there are fewer weights than losses.
 pub fn sum_losses<T: Element>(losses: &[T], weights: Option<&[f64]>) -> f64 {
     let mut total = 0.0;
+    for (group, losses) in losses.chunks(GROUP).enumerate() {
+        let weights = weights.map(|weights| &weights[group * GROUP..][..losses.len()]);
+        let sums = sum_chunks(losses, weights);
+        let chunks = &sums[..losses.len().div_ceil(CHUNK)];
+        chunks.iter().for_each(|sum| total += sum);
+    }
+    total
+}
+
+/// The sums of the chunks of a group, or of as many as there are.
+///
+/// # Panics
+/// If there are more losses than a group has, or another number of weights.
+pub(super) fn sum_chunks<T: Element>(losses: &[T], weights: Option<&[f64]>) -> [f64; TOGETHER] {
+    let mut sums = [0.0; TOGETHER];
     match weights {
+        None if losses.len() == GROUP => {
+            for r in 0..CHUNK {
+                for (chunk, sum) in sums.iter_mut().enumerate() {
+                    *sum += losses[chunk * CHUNK + r].to_f64();
+                }
+            }
+        }
         None => {
-            for losses in losses.chunks(CHUNK) {
-                total += losses.iter().fold(0.0, |sum, l| sum + l.to_f64());
+            assert!(losses.len() <= GROUP);
+            for (sum, losses) in sums.iter_mut().zip(losses.chunks(CHUNK)) {
+                *sum = losses.iter().fold(0.0, |sum, l| sum + l.to_f64());
             }
         }
         Some(weights) => {
-            let weights = &weights[..losses.len()];
-            for (losses, weights) in losses.chunks(CHUNK).zip(weights.chunks(CHUNK)) {
+            assert!(losses.len() <= GROUP && weights.len() == losses.len());
+            let chunks = losses.chunks(CHUNK).zip(weights.chunks(CHUNK));
+            for (sum, (losses, weights)) in sums.iter_mut().zip(chunks) {
                 let terms = losses
                     .iter()
                     .zip(weights)
                     .map(|(l, &w)| weigh(w, l.to_f64()));
-                total += terms.fold(0.0, |sum, term| sum + term);
+                *sum = terms.fold(0.0, |sum, term| sum + term);
             }
         }
     }
-    total
+    sums
 }
 
 /// A row of weight zero has no influence, whatever its loss.

@@ -187,7 +187,7 @@ fn linear_backward_of<'py, T: Number>(
 /// Elements that a thread takes at a time; whole vectors of any width.
 const PIECE: usize = 4096;
 /// Floating-point operations that an element of an activation is reckoned to cost.
-const ACTIVATION_FLOPS: f64 = 20.0;
+const ACTIVATION_FLOPS: f64 = 40.0;
 
 /// Applies `pass` to pieces of `out`, given the range of elements, over the threads that pay.
 fn in_pieces<T: Number>(
