@@ -87,8 +87,9 @@ pub struct Panels<'a, T> {
     pub pass: &'a Pass<'a, T>,
     /// Panels; panel p has rows 16p to 16p + 15.
     pub range: Range<usize>,
-    /// The unweighted losses of the range's rows.
+    /// The unweighted losses of the range's rows; of no meaning afterwards unless `value` is set.
     pub losses: &'a mut [T],
+    pub value: bool,
     /// The gradient of the range's rows, row-major.
     pub gradient: Option<&'a mut [T]>,
     /// At least [`Panels::scratch_len`] elements.
@@ -110,6 +111,7 @@ impl<T: Element> Kernel for Panels<'_, T> {
             pass,
             range,
             losses,
+            value,
             mut gradient,
             scratch,
         } = self;
@@ -130,7 +132,7 @@ impl<T: Element> Kernel for Panels<'_, T> {
                     &pass.pred[rows.clone()],
                     &targets[rows.clone()],
                     &factors[..rows.len()],
-                    &mut losses[here.clone()],
+                    value.then_some(&mut losses[here.clone()]),
                     gradient.as_mut().map(|gradient| &mut gradient[here]),
                 );
             }
@@ -191,7 +193,7 @@ pub fn value<T: Element>(
         sample_weight,
         reduction,
     };
-    call.run(isa, None)
+    call.run(isa, true, None)
 }
 
 /// Writes the gradient of [`value`] with respect to `pred`; for [`Reduction::None`] that of the sum.
@@ -209,8 +211,7 @@ pub fn gradient<T: Element>(
     reduction: Reduction,
     out: &mut [T],
 ) -> Result<()> {
-    value_and_gradient(
-        isa,
+    let call = Call {
         loss,
         rows,
         outputs,
@@ -218,9 +219,8 @@ pub fn gradient<T: Element>(
         targets,
         sample_weight,
         reduction,
-        out,
-    )
-    .map(|_| ())
+    };
+    call.run(isa, false, Some(out)).map(|_| ())
 }
 
 /// [`value`] and [`gradient`] in one pass.
@@ -247,7 +247,7 @@ pub fn value_and_gradient<T: Element>(
         sample_weight,
         reduction,
     };
-    call.run(isa, Some(out))
+    call.run(isa, true, Some(out))
 }
 
 /// Floating-point operations that an element of a loss is reckoned to cost.
@@ -304,7 +304,8 @@ impl<T: Element> Call<'_, T> {
         self.loss.check_pred(outputs, self.pred)
     }
 
-    fn run(&self, isa: Isa, gradient: Option<&mut [T]>) -> Result<Value<T>> {
+    /// The value, of no meaning unless it is wanted, and the gradient if there is a place for it.
+    fn run(&self, isa: Isa, value: bool, gradient: Option<&mut [T]>) -> Result<Value<T>> {
         let prepared = self.loss.prepare::<T>(self.outputs)?;
         self.check(gradient.as_ref().map(|out| out.len()))?;
         let (rows, outputs) = (self.rows, self.outputs);
@@ -342,29 +343,40 @@ impl<T: Element> Call<'_, T> {
                 let (scratch, own) = scratch.split_at_mut(scratch_len);
                 for group in member.share(rows.div_ceil(GROUP)) {
                     let here = group * GROUP..rows.min((group + 1) * GROUP);
-                    let losses = &mut own[..here.len()];
+                    let here_len = here.len();
                     let elements = here.start * outputs..here.end * outputs;
                     isa.run(Panels {
                         pass: &pass,
                         range: here.start / PANEL..here.end.div_ceil(PANEL),
-                        losses,
+                        losses: &mut own[..here_len],
+                        value,
                         // SAFETY: the shares of groups are disjoint; so below.
                         gradient: gradient.map(|gradient| unsafe { gradient.write(elements) }),
                         scratch,
                     });
                     let weights = weights.map(|weights| &weights[here.clone()]);
+                    if !value {
+                        continue;
+                    }
                     if each {
                         // SAFETY: as above.
                         let out = unsafe { each_loss.write(here) };
-                        for (r, (out, loss)) in out.iter_mut().zip(losses).enumerate() {
+                        for (r, (out, loss)) in out.iter_mut().zip(&*own).enumerate() {
                             *out = weights.map_or(*loss, |weights| {
                                 T::from_f64(weigh(weights[r], loss.to_f64()))
                             });
                         }
                     } else {
                         // SAFETY: as above.
-                        unsafe {
-                            each_sum.write(group..group + 1)[0] = sum_chunks(losses, weights)
+                        let sums = unsafe { &mut each_sum.write(group..group + 1)[0] };
+                        *sums = match weights {
+                            // Zeros change no sum, and whole chunks are summed side by side.
+                            None if here_len > CHUNK => {
+                                let end = here_len.next_multiple_of(CHUNK);
+                                own[here_len..end].fill(T::ZERO);
+                                sum_chunks(&own[..end], None)
+                            }
+                            weights => sum_chunks(&own[..here_len], weights),
                         };
                     }
                 }

@@ -37,7 +37,7 @@ pub(super) struct Rows<'a, T> {
     pub targets: &'a [T],
     /// What the gradient of each row is multiplied by.
     pub factors: &'a [T],
-    pub losses: &'a mut [T],
+    pub losses: Option<&'a mut [T]>,
     pub gradient: Option<&'a mut [T]>,
 }
 
@@ -54,7 +54,7 @@ impl<S: Simd, T: Element> TakesRule<T> for OfRows<'_, S, T> {
             pred,
             targets,
             factors,
-            losses,
+            mut losses,
             mut gradient,
         } = self.rows;
         let zero = T::Vector::<S>::zero(simd);
@@ -63,8 +63,10 @@ impl<S: Simd, T: Element> TakesRule<T> for OfRows<'_, S, T> {
             let z = T::Vector::<S>::load_tail(simd, &pred[range.clone()]);
             let t = T::Vector::<S>::load_tail(simd, &targets[range.clone()]);
             let (loss, slope) = rule.at(simd, 0, z, t);
-            // A sum of one begins at +0, as the sum of many.
-            (zero + loss).store_tail(&mut losses[range.clone()]);
+            if let Some(losses) = &mut losses {
+                // A sum of one begins at +0, as the sum of many.
+                (zero + loss).store_tail(&mut losses[range.clone()]);
+            }
             if let Some(gradient) = &mut gradient {
                 let factor = T::Vector::<S>::load_tail(simd, &factors[range.clone()]);
                 // A row that does not count may hold anything.

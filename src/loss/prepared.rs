@@ -171,10 +171,11 @@ pub(super) fn singles<S: Simd, T: Element>(
     pred: &[T],
     targets: &[T],
     factors: &[T],
-    losses: &mut [T],
+    losses: Option<&mut [T]>,
     gradient: Option<&mut [T]>,
 ) {
-    assert!(loss.is_single() && targets.len() == pred.len() && losses.len() == pred.len());
+    assert!(loss.is_single() && targets.len() == pred.len());
+    assert!(losses.as_ref().is_none_or(|l| l.len() == pred.len()));
     assert!(factors.len() == pred.len());
     assert!(gradient.as_ref().is_none_or(|g| g.len() == pred.len()));
     simd.call(Singles {

@@ -105,17 +105,20 @@ pub fn sum_losses<T: Element>(losses: &[T], weights: Option<&[f64]>) -> f64 {
 pub(super) fn sum_chunks<T: Element>(losses: &[T], weights: Option<&[f64]>) -> [f64; TOGETHER] {
     let mut sums = [0.0; TOGETHER];
     match weights {
-        None if losses.len() == GROUP => {
-            for r in 0..CHUNK {
-                for (chunk, sum) in sums.iter_mut().enumerate() {
-                    *sum += losses[chunk * CHUNK + r].to_f64();
-                }
-            }
-        }
         None => {
-            assert!(losses.len() <= GROUP);
-            for (sum, losses) in sums.iter_mut().zip(losses.chunks(CHUNK)) {
-                *sum = losses.iter().fold(0.0, |sum, l| sum + l.to_f64());
+            let (whole, rest) = losses.split_at(losses.len() / CHUNK * CHUNK);
+            macro_rules! side_by_side {
+                ($($n:literal)*) => {
+                    match whole.len() / CHUNK {
+                        $($n => side_by_side::<T, $n>(whole, &mut sums),)*
+                        0 => {}
+                        _ => panic!("more losses than a group has"),
+                    }
+                };
+            }
+            side_by_side!(1 2 3 4 5 6 7 8);
+            if !rest.is_empty() {
+                sums[whole.len() / CHUNK] = rest.iter().fold(0.0, |sum, l| sum + l.to_f64());
             }
         }
         Some(weights) => {
@@ -131,6 +134,17 @@ pub(super) fn sum_chunks<T: Element>(losses: &[T], weights: Option<&[f64]>) -> [
         }
     }
     sums
+}
+
+/// Sums of N whole chunks.
+fn side_by_side<T: Element, const N: usize>(losses: &[T], sums: &mut [f64; TOGETHER]) {
+    let mut found = [0.0; N];
+    for r in 0..CHUNK {
+        for (chunk, sum) in found.iter_mut().enumerate() {
+            *sum += losses[chunk * CHUNK + r].to_f64();
+        }
+    }
+    sums[..N].copy_from_slice(&found);
 }
 
 /// A row of weight zero has no influence, whatever its loss.

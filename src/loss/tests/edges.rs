@@ -197,6 +197,7 @@ fn panels_may_be_shared_out() {
                 range,
                 losses,
                 gradient: Some(gradient),
+                value: true,
                 scratch: &mut vec![f64::NAN; Panels::<f64>::scratch_len(outputs)],
             });
         };
