@@ -3,7 +3,7 @@ import time
 import numpy as np
 
 from nnrs import _core
-from nnrs.epoch import cut, run_batches, shuffled_rows
+from nnrs.epoch import cut, nearby_rows, run_batches, shuffled_rows
 
 
 def test_rows_are_those_of_the_core():
@@ -42,3 +42,18 @@ def test_hooks_and_progress():
     assert 1 <= len(seen) <= 5
     assert all(loss == 2.0 for _, loss in seen)
     assert [rows for rows, _ in seen] == sorted(rows for rows, _ in seen)
+
+
+def test_nearby_rows_are_all_rows_once_and_from_few_places():
+    x = np.zeros((200_000, 1024), "int8")[:, ::1]
+    parts = list(nearby_rows(1, 0, x, None, 100))
+    assert [len(part) % 100 for part in parts[:-1]] == [0] * (len(parts) - 1)
+    order = np.concatenate(parts)
+    np.testing.assert_array_equal(np.sort(order), np.arange(200_000))
+    # 1,024 numbers a row: buffers of four blocks, and what a buffer leaves over for the next one.
+    assert all(len(np.unique(part // 4096)) <= 8 for part in parts)
+    assert not np.array_equal(order, np.concatenate(list(nearby_rows(1, 1, x, None, 100))))
+    rows = np.arange(0, 200_000, 7)
+    chosen = np.concatenate(list(nearby_rows(1, 0, x, rows, 64)))
+    np.testing.assert_array_equal(np.sort(chosen), rows)
+    assert [part.tolist() for part in nearby_rows(0, 0, x[:0], None, 5)] == []

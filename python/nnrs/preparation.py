@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -100,7 +100,7 @@ class Preparation:
     loss : object
     backend : Backend
     seed, batch_size : int
-    shuffle : bool
+    shuffle : bool or "full"
     class_weight : array, dict, "balanced" or None
     refit_scalers : bool
     measures : Measures
@@ -128,7 +128,7 @@ class Preparation:
     backend: Backend
     seed: int
     batch_size: int
-    shuffle: bool
+    shuffle: bool | Literal["full"]
     class_weight: ClassWeight
     refit_scalers: bool
     measures: Measures
@@ -207,9 +207,10 @@ class Preparation:
             row_weights,
             _positive(rows, row_weights),
             self.batch_size,
-            self.shuffle,
+            bool(self.shuffle),
             self.seed,
             by_step,
+            is_mapped(ready) and self.shuffle != "full",
         )
         settled = target.values if rows is None else target.values[rows]
         validation = None if given is None else replace(given, x=self._ready(given.x))

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nnrs.epoch import Batch, Progress, cut, run_batches, shuffled_rows
+from nnrs.epoch import Batch, Progress, cut, nearby_rows, run_batches, shuffled_rows
 
 __all__ = ["ArraySource", "BatchSource", "Source"]
 
@@ -64,6 +64,8 @@ class ArraySource:
         Of the shuffles.
     by_step : bool
         Whether batches are converted one by one, because `x` lies in a file and has another dtype.
+    nearby : bool
+        Whether to shuffle as `nnrs.epoch.nearby_rows` does, because `x` lies in a file.
 
     Examples
     --------
@@ -81,6 +83,7 @@ class ArraySource:
     shuffle: bool
     seed: int
     by_step: bool
+    nearby: bool = False
 
     @property
     def rows_an_epoch(self) -> int:
@@ -107,6 +110,26 @@ class ArraySource:
         (float, float)
             Sum of weight times loss, and sum of weights.
         """
+        if not (self.shuffle and self.nearby):
+            return self._run_rows(current, epoch, self.shuffle, self.rows, weigh, on_step, progress)
+        total = weight = 0.0
+        done = 0
+        for rows in nearby_rows(self.seed, epoch, self.x, self.rows, self.batch_size):
+            report = None if progress is None else _after(progress, done, total)
+            part = self._run_rows(current, epoch, False, rows, weigh, on_step, report)
+            total, weight, done = total + part[0], weight + part[1], done + len(rows)
+        return total, weight
+
+    def _run_rows(
+        self,
+        current: Current,
+        epoch: int,
+        shuffle: bool,
+        rows: Rows | None,
+        weigh: Weigh,
+        on_step: OnStep | None,
+        progress: Progress | None,
+    ) -> tuple[float, float]:
         if on_step is None and not self.by_step:
             total, weight = current().epoch(
                 self.x,
@@ -114,14 +137,23 @@ class ArraySource:
                 self.sample_weight,
                 batch_size=self.batch_size,
                 epoch=epoch,
-                shuffle=self.shuffle,
-                rows=self.rows,
+                shuffle=shuffle,
+                rows=rows,
                 progress=progress,
             )
             return total, weight
-        order = shuffled_rows(self.seed, epoch, len(self.x), self.rows) if self.shuffle else self.rows
+        order = shuffled_rows(self.seed, epoch, len(self.x), rows) if shuffle else rows
         batches = cut(self.x, self.y, self.sample_weight, order, self.batch_size)
         return run_batches(_step_of(current), batches, weigh, on_step, progress)
+
+
+def _after(progress: Progress, done: int, total: float) -> Progress:
+    """Report rows and mean loss of an epoch from those of a part of it."""
+
+    def report(rows: int, loss: float) -> None:
+        progress(done + rows, (total + loss * rows) / (done + rows))
+
+    return report
 
 
 @dataclass(frozen=True)

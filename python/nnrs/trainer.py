@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -199,7 +199,7 @@ class Trainer:
         validation_split: float = 0.0,
         sample_weight: ArrayLike | None = None,
         class_weight: ClassWeight = None,
-        shuffle: bool = True,
+        shuffle: bool | Literal["full"] = True,
         metrics: Metrics = (),
         train_metrics: bool = False,
         callbacks: Iterable[Callback] = (),
@@ -227,8 +227,10 @@ class Trainer:
             Each row counts so much in the loss; rows of weight 0 take no part.
         class_weight : (classes,) array, dict or "balanced", optional
             Multiplies the weight of each row by that of its class; validation does not look at it.
-        shuffle : bool
-            Draw a new order for every epoch.
+        shuffle : bool or "full"
+            Draw a new order for every epoch. Rows of a memory-mapped file are shuffled in blocks of 4,096, then
+            among 256 blocks at a time, so that the file is read nearly in order; "full" gives it the order that
+            rows in memory have.
         metrics : iterable of str or function (y_true, y_pred) → float
             Names of `nnrs.metrics`, measured on validation data as `val_…`.
         train_metrics : bool
@@ -276,7 +278,7 @@ class Trainer:
                 self._backend,
                 self.seed,
                 batch_size=check_int("batch_size", batch_size, 1),
-                shuffle=bool(shuffle),
+                shuffle=_check_shuffle(shuffle),
                 class_weight=class_weight,
                 refit_scalers=bool(refit_scalers),
                 measures=measures,
@@ -436,6 +438,14 @@ class Trainer:
             yield
         finally:
             self._model._set_modes(modes)
+
+
+def _check_shuffle(shuffle: object) -> bool | Literal["full"]:
+    if shuffle == "full":
+        return "full"
+    if isinstance(shuffle, str):
+        raise ValueError(f'shuffle is {shuffle!r}; expected True, False or "full"')
+    return bool(shuffle)
 
 
 def _takes_rows(model: Module) -> bool:
