@@ -62,9 +62,9 @@ def shuffled_rows(seed: int, epoch: int, count: int, rows: Rows | None) -> Rows:
 def nearby_rows(seed: int, epoch: int, x: Array, rows: Rows | None, batch_size: int) -> Iterator[Rows]:
     """Iterate over the order of an epoch in parts, each from few places: for data that lie in a file.
 
-    Blocks of 4,096 rows come in random order; so many as hold 16 million numbers (but 4 to 256 of them) make a
-    buffer, the rows of which are shuffled together. So a file is read nearly in order, and an epoch's order is
-    never in memory as a whole. The system is told to read a buffer before it is used.
+    Blocks of 4,096 rows come in random order; so many as hold 16 million numbers (but 4 to 256 of them) make
+    a buffer, the rows of which are shuffled together. So a file is read nearly in order, and an epoch's order
+    is never in memory as a whole. The system is told to read a buffer before it is used.
 
     Parameters
     ----------

@@ -228,9 +228,9 @@ class Trainer:
         class_weight : (classes,) array, dict or "balanced", optional
             Multiplies the weight of each row by that of its class; validation does not look at it.
         shuffle : bool or "full"
-            Draw a new order for every epoch. Rows of a memory-mapped file are shuffled in blocks of 4,096, then
-            among 256 blocks at a time, so that the file is read nearly in order; "full" gives it the order that
-            rows in memory have.
+            Draw a new order for every epoch. A memory-mapped file is shuffled in blocks of 4,096 rows, then
+            row by row within a buffer of blocks, so that it is read nearly in order; "full" gives it the order
+            that rows in memory have.
         metrics : iterable of str or function (y_true, y_pred) → float
             Names of `nnrs.metrics`, measured on validation data as `val_…`.
         train_metrics : bool

@@ -467,10 +467,10 @@ fn block_rows<T>(k: usize) -> usize {
     (caches().l2 / 2 / (k.max(1) * size_of::<T>())).min(MOST_ROWS)
 }
 
-/// Elements of the buffer that a thread needs to pack A over `k`, on any instruction set: slots are at most a third
-/// larger than their tiles.
+/// Elements of the buffer that a thread needs to pack A over `k`, on any instruction set: a slot is at most twice its
+/// tile.
 pub fn packed_len<T>(k: usize) -> usize {
-    PACKED_ROWS.div_ceil(3) * 4 * k.min(packed_depth::<T>())
+    2 * PACKED_ROWS * k.min(packed_depth::<T>())
 }
 
 /// Elements of a local C of `width` columns, on any instruction set.
