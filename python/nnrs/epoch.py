@@ -82,9 +82,9 @@ def nearby_rows(seed: int, epoch: int, x: Array, rows: Rows | None, batch_size: 
     --------
     >>> from nnrs.epoch import nearby_rows
     >>> import numpy as np
-    >>> parts = list(nearby_rows(0, 0, np.zeros((1_100_000, 1), "int8"), None, 32))
+    >>> parts = list(nearby_rows(0, 0, np.zeros((1_100_001, 1), "int8"), None, 32))
     >>> [len(part) % 32 for part in parts], sum(map(len, parts))
-    ([0, 24], 1100000)
+    ([0, 0, 1], 1100001)
     """
     total = len(x) if rows is None else len(rows)
     blocks = _core.permutation(seed, "shuffle", epoch, -(-total // _BLOCK))

@@ -229,8 +229,8 @@ class Trainer:
             Multiplies the weight of each row by that of its class; validation does not look at it.
         shuffle : bool or "full"
             Draw a new order for every epoch. A memory-mapped file is shuffled in blocks of 4,096 rows, then
-            row by row within a buffer of blocks, so that it is read nearly in order; "full" gives it the order
-            that rows in memory have.
+            row by row within a buffer of blocks, so that it is read nearly in order; "full" gives it the
+            order that rows in memory have.
         metrics : iterable of str or function (y_true, y_pred) → float
             Names of `nnrs.metrics`, measured on validation data as `val_…`.
         train_metrics : bool

@@ -11,6 +11,8 @@ use std::time::Instant;
 const WAITING: u32 = 0;
 const ASLEEP: u32 = 1;
 const CALLED: u32 = 2;
+/// Woken, and not yet there.
+const WAKING: u32 = 3;
 
 #[repr(align(128))]
 pub(super) struct Place {
@@ -34,26 +36,27 @@ impl Place {
 
     /// Calls the worker, which sees what was written before.
     pub(super) fn call(&self) {
-        if self.state.swap(CALLED, Ordering::AcqRel) == ASLEEP {
-            self.rouse();
-        }
+        self.rouse_as(CALLED);
     }
 
     /// Wakes the worker if it sleeps, for a call to come.
     pub(super) fn wake(&self) {
-        if self
-            .state
-            .compare_exchange(ASLEEP, WAITING, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
-        {
-            self.rouse();
+        if self.state.load(Ordering::Acquire) == ASLEEP {
+            self.rouse_as(WAKING);
         }
     }
 
-    fn rouse(&self) {
-        let (thread, affinity) = self.worker.get().expect("a worker that sleeps has come");
-        affinity.avoid_this_core();
-        thread.unpark();
+    /// Only the one caller that holds the team changes the state of a worker that sleeps: it sleeps until this is done,
+    /// and takes away the bar when it finds another state.
+    fn rouse_as(&self, state: u32) {
+        if self.state.load(Ordering::Acquire) == ASLEEP {
+            let (_, affinity) = self.worker.get().expect("a worker that sleeps has come");
+            affinity.avoid_this_core();
+        }
+        if self.state.swap(state, Ordering::AcqRel) == ASLEEP {
+            let (thread, _) = self.worker.get().expect("a worker that sleeps has come");
+            thread.unpark();
+        }
     }
 
     /// The worker's side: returns when called, having spun for [`SPIN`] and slept after that.
@@ -82,6 +85,9 @@ impl Place {
                 std::thread::park();
             }
             affinity.anywhere_again();
+            let _ =
+                self.state
+                    .compare_exchange(WAKING, WAITING, Ordering::AcqRel, Ordering::Relaxed);
         }
     }
 
