@@ -42,20 +42,14 @@ def draw(path: str, results: Sequence[Result]) -> None:
                 index = others.index(name)
                 ratio = result.quantiles(name)[1] / ours
                 ax.plot(ratio, at, MARKERS[index % len(MARKERS)], color=f"C{index}", markersize=5)
-        ax.annotate(
-            f"{result.ratio:.2f}",
-            (1, at),
-            (-4, 0),
-            textcoords="offset points",
-            ha="right",
-            va="center",
-            size=7,
-        )
     for index, name in enumerate(others):
         ax.plot([], [], MARKERS[index % len(MARKERS)], color=f"C{index}", label=name)
     ax.set_xscale("log")
     ax.axvline(1, color="black", linewidth=1)
-    ax.set_yticks(range(len(lines)), [name for name, _ in lines])
+    ax.set_yticks(
+        range(len(lines)),
+        [name if result is None else f"{name}   {result.ratio or 0:5.2f}" for name, result in lines],
+    )
     for label, (_, result) in zip(ax.get_yticklabels(), lines, strict=True):
         label.set_fontweight("normal" if result else "bold")
     ax.set_ylim(len(lines) - 0.4, -0.6)
