@@ -96,8 +96,8 @@ def nearby_rows(seed: int, epoch: int, x: Array, rows: Rows | None, batch_size: 
         buffers = [(blocks[at : at + together] * _BLOCK).tolist() for at in range(0, len(blocks), together)]
         for part, starts in enumerate(buffers):
             if rows is None:
-                # The next one is read while this one is at work.
-                for ahead in buffers[part : part + 2] if part == 0 else buffers[part + 1 : part + 2]:
+                # The first one, and then always the next one, while one is at work.
+                for ahead in buffers[part + (part > 0) : part + 2]:
                     file.read_blocks(ahead, total)
             places = np.concatenate([np.arange(at, min(at + _BLOCK, total)) for at in starts])
             # One block alone has the order of rows in memory.

@@ -211,7 +211,7 @@ impl<T: Element> Product<T> {
             tiles,
             first_row: rows.start,
             k: 0..0,
-            packed: packed.cast_const(),
+            packed,
         };
         // LOOP 2: slices of k of which A is packed, or all of k; once even when k is zero, so that C is written.
         loop {
@@ -227,7 +227,6 @@ impl<T: Element> Product<T> {
                     product: self,
                     block: &block,
                     all_tiles: grid.tiles,
-                    target: packed,
                 });
             }
             // LOOP 3: groups of columns.
@@ -306,7 +305,7 @@ impl<T: Element> Product<T> {
                 let slot = slot_rows::<S, T>();
                 let tile = (t - block.tiles.start) * block.k.len() * slot;
                 (
-                    Operand::plain(block.packed.add(tile), 1, slot),
+                    Operand::plain(block.packed.add(tile).cast_const(), 1, slot),
                     k.start - block.k.start,
                 )
             } else {
@@ -398,7 +397,6 @@ struct PackBlock<'a, T> {
     product: &'a Product<T>,
     block: &'a Block<T>,
     all_tiles: usize,
-    target: *mut T,
 }
 
 impl<T: Element> Kernel for PackBlock<'_, T> {
@@ -422,7 +420,7 @@ impl<T: Element> Kernel for PackBlock<'_, T> {
                     unsafe {
                         let from = product.a.start.add(k * stride + start);
                         let to = (number * block.k.len() + k - block.k.start) * slot;
-                        let to = self.target.add(to);
+                        let to = block.packed.add(to);
                         T::Vector::<S>::prefetch(from.wrapping_add(TOGETHER * stride));
                         if start + slot <= product.rows {
                             for at in (0..slot).step_by(lanes) {
@@ -448,7 +446,7 @@ struct Block<T> {
     first_row: usize,
     k: Range<usize>,
     /// The slice of A, if it is packed.
-    packed: *const T,
+    packed: *mut T,
 }
 
 /// The most rows in a block of which A is packed: as many elements of A are read side by side.

@@ -332,7 +332,7 @@ impl<T: Element> Call<'_, T> {
             weights,
             divisor: if mean { total } else { 1.0 },
         };
-        let each = self.reduction == Reduction::None;
+        let each = value && self.reduction == Reduction::None;
         let mut losses = vec![T::ZERO; if each { rows } else { 0 }];
         let mut sums = vec![[0.0; GROUP / CHUNK]; if each { 0 } else { rows.div_ceil(GROUP) }];
         let (each_loss, each_sum) = (Shared::new(&mut losses), Shared::new(&mut sums));

@@ -66,44 +66,10 @@ pub fn sweep<S: Simd, T: Element, R: VectorRule<T::Vector<S>, K>, const K: usize
     slots: [&mut [T]; K],
 ) {
     let clip = ClipVectors::new(simd, clip);
-    let lanes = T::Vector::<S>::LANES;
-    let length = weights.len();
-    assert!(gradient.len() == length && slots.iter().all(|slot| slot.len() == length));
-    let mut at = 0;
-    while length - at >= 4 * lanes {
-        for _ in 0..4 {
-            let weight = T::Vector::<S>::load_slice(simd, &weights[at..]);
-            let gradient = clip.apply(T::Vector::<S>::load_slice(simd, &gradient[at..]));
-            let mut state = [weight; K];
-            for k in 0..K {
-                state[k] = T::Vector::<S>::load_slice(simd, &slots[k][at..]);
-            }
-            let (weight, state) = rule.update(weight, gradient, state);
-            weight.store_slice(&mut weights[at..]);
-            for k in 0..K {
-                state[k].store_slice(&mut slots[k][at..]);
-            }
-            at += lanes;
-        }
-    }
-    while at < length {
-        let part = at..length.min(at + lanes);
-        let weight = T::Vector::<S>::load_tail(simd, &weights[part.clone()]);
-        let gradient = clip.apply(T::Vector::<S>::load_tail(simd, &gradient[part.clone()]));
-        let mut state = [weight; K];
-        for k in 0..K {
-            state[k] = T::Vector::<S>::load_tail(simd, &slots[k][part.clone()]);
-        }
-        let (weight, state) = rule.update(weight, gradient, state);
-        weight.store_tail(&mut weights[part.clone()]);
-        for k in 0..K {
-            state[k].store_tail(&mut slots[k][part.clone()]);
-        }
-        at = part.end;
-    }
+    sweep_row(simd, rule, clip, weights, gradient, slots);
 }
 
-/// [`sweep`] of few elements, with the clipping in registers already.
+/// [`sweep`] with the clipping in registers already.
 ///
 /// # Panics
 /// If the lengths differ.
