@@ -7,6 +7,7 @@
 use super::PANEL;
 use crate::buffer::LINE;
 use crate::simd::{Element, Kernel, Simd, Vector};
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Where the chains of a tile begin.
@@ -383,7 +384,8 @@ impl<T: Element> Kernel for Part<'_, T> {
             t,
         } = self;
         let width = vectors * T::Vector::<S>::LANES;
-        let (mut c, mut kept) = ([T::ZERO; LARGEST], [T::ZERO; LARGEST]);
+        let mut whole = [MaybeUninit::<[T; LARGEST]>::uninit(); 2];
+        let [c, kept] = whole.each_mut().map(|tile| tile.as_mut_ptr().cast::<T>());
         let elsewhere =
             |r: usize, column: usize| r * t.c_row + column / PANEL * t.c_panel + column % PANEL;
         let each = |copy: &mut dyn FnMut(usize, usize)| {
@@ -395,17 +397,20 @@ impl<T: Element> Kernel for Part<'_, T> {
         };
         // SAFETY: throughout, elements of C and the kept outputs that exist, for which the maker vouches.
         unsafe {
+            // What is read must have been written, the columns that do not exist as well.
             if epilogue == Epilogue::Add || matches!(t.start, Start::Target) {
-                each(&mut |here, there| c[here] = *t.c.add(there));
+                c.write_bytes(0, rows * width);
+                each(&mut |here, there| *c.add(here) = *t.c.add(there));
             }
             if epilogue == Epilogue::ReluMask {
-                each(&mut |here, there| kept[here] = *t.kept.add(there));
+                kept.write_bytes(0, rows * width);
+                each(&mut |here, there| *kept.add(here) = *t.kept.add(there));
             }
             let whole = Tile {
-                c: c.as_mut_ptr(),
+                c,
                 c_row: width,
                 c_panel: PANEL,
-                kept: kept.as_ptr(),
+                kept,
                 ..*t
             };
             simd.call(AnyShape {
@@ -414,7 +419,7 @@ impl<T: Element> Kernel for Part<'_, T> {
                 vectors,
                 t: &whole,
             });
-            each(&mut |here, there| *t.c.add(there) = c[here]);
+            each(&mut |here, there| *t.c.add(there) = *c.add(here));
         }
     }
 }

@@ -90,6 +90,9 @@ pub unsafe fn pack_rows<S: Simd, T: Element>(
     });
 }
 
+/// Features so few that copying one element after the other is soonest done.
+const NARROW: usize = 4;
+
 /// [`pack_rows`] as a kernel; its maker keeps that function's promises.
 struct PackRows<'a, T> {
     source: &'a Source<'a, T>,
@@ -131,42 +134,39 @@ impl<T: Element> Kernel for PackRows<'_, T> {
                     }
                     None => &mut staging,
                 };
-                if count < PANEL || width < PANEL {
-                    target.fill(T::ZERO);
-                }
-                for r in 0..count {
-                    let out = &mut target[r * PANEL..][..width];
-                    // SAFETY: the row has `features` elements from `feature` on.
-                    unsafe {
-                        let from = source
-                            .row(first + r)
-                            .wrapping_offset(feature as isize * source.column_stride);
-                        if source.column_stride == 1 {
-                            copy_scaled(
-                                simd,
-                                std::slice::from_raw_parts(from, width),
-                                feature,
-                                scale,
-                                out,
-                            );
-                        } else {
-                            for (j, out) in out.iter_mut().enumerate() {
-                                let value =
-                                    *from.wrapping_offset(j as isize * source.column_stride);
-                                *out = match scale {
-                                    Some(s) => {
-                                        (value - s.shift[feature + j]) * s.factor[feature + j]
-                                    }
-                                    None => value,
-                                };
-                            }
-                        }
-                    }
-                }
                 let at = panel * stride + feature * PANEL;
                 // SAFETY: the caller's: this panel is this thread's alone.
                 let turned = unsafe { panels.write(at..at + PANEL * PANEL) };
-                transpose_block(simd, target, turned);
+                if count < PANEL || width < PANEL {
+                    target.fill(T::ZERO);
+                    turned.fill(T::ZERO);
+                }
+                let row = |r: usize| {
+                    let start = feature as isize * source.column_stride;
+                    source.row(first + r).wrapping_offset(start)
+                };
+                if source.column_stride == 1 && width > NARROW {
+                    for r in 0..count {
+                        let out = &mut target[r * PANEL..][..width];
+                        // SAFETY: the row has `features` elements from `feature` on.
+                        let from = unsafe { std::slice::from_raw_parts(row(r), width) };
+                        copy_scaled(simd, from, feature, scale, out);
+                    }
+                    transpose_block(simd, target, turned);
+                } else {
+                    for r in 0..count {
+                        for j in 0..width {
+                            let from = row(r).wrapping_offset(j as isize * source.column_stride);
+                            // SAFETY: as above.
+                            let mut value = unsafe { *from };
+                            if let Some(s) = scale {
+                                value = (value - s.shift[feature + j]) * s.factor[feature + j];
+                            }
+                            target[r * PANEL + j] = value;
+                            turned[j * PANEL + r] = value;
+                        }
+                    }
+                }
             }
         }
     }

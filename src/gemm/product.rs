@@ -77,17 +77,6 @@ pub struct Product<T> {
     pub pack_a: bool,
 }
 
-/// A product cut into tiles for one instruction set.
-struct Grid {
-    tiles: usize,
-    groups: usize,
-    /// Vectors and columns in a whole group.
-    vectors: usize,
-    width: usize,
-    /// Row tiles in a block.
-    block: usize,
-}
-
 impl<T: Element> Product<T> {
     fn grid<S: Simd>(&self) -> Grid {
         let (tile_rows, vectors) = match self.join {
@@ -103,61 +92,28 @@ impl<T: Element> Product<T> {
         };
         // Whole panels, so that what comes after a group finds its features' rows side by side.
         let width = (vectors * T::Vector::<S>::LANES).max(PANEL);
+        let tiles = self.rows.div_ceil(tile_rows);
+        let block_rows = if self.pack_a {
+            PACKED_ROWS
+        } else {
+            block_rows::<T>(self.k)
+        };
         Grid {
-            tiles: self.rows.div_ceil(tile_rows),
+            tiles,
+            tile_rows: self.rows / tiles.max(1),
+            longer: self.rows % tiles.max(1),
+            columns: self.columns,
             groups: self.columns.div_ceil(width),
             vectors,
             width,
-            block: (if self.pack_a {
-                PACKED_ROWS
-            } else {
-                block_rows::<T>(self.k)
-            } / tile_rows)
-                .max(1),
+            block: (block_rows / tile_rows).max(1),
         }
-    }
-
-    /// Rows `..` of tile t: as even as can be, so that no tile is much smaller than the others.
-    fn tile_start(&self, tiles: usize, t: usize) -> usize {
-        let (base, longer) = (self.rows / tiles, self.rows % tiles);
-        t * base + t.min(longer)
     }
 
     /// The number of units of work.
     pub fn units<S: Simd>(&self) -> usize {
         let grid = self.grid::<S>();
         grid.tiles * grid.groups
-    }
-
-    /// The first units of a range that make one block: whole row tiles, or the part of one at the range's edge.
-    #[inline(always)]
-    pub fn block<S: Simd>(&self, units: Range<usize>) -> Range<usize> {
-        let grid = self.grid::<S>();
-        let groups = grid.groups;
-        let (group, left) = (units.start % groups, units.len());
-        let count = if group == 0 && left >= groups {
-            (left / groups).min(grid.block) * groups
-        } else {
-            (groups - group).min(left)
-        };
-        units.start..units.start + count
-    }
-
-    /// The rows and columns of a block.
-    #[inline(always)]
-    pub fn rectangle<S: Simd>(&self, block: Range<usize>) -> (Range<usize>, Range<usize>) {
-        let grid = self.grid::<S>();
-        let tiles = block.start / grid.groups..block.end.div_ceil(grid.groups);
-        let groups = if tiles.len() == 1 {
-            block.start % grid.groups..(block.end - 1) % grid.groups + 1
-        } else {
-            0..grid.groups
-        };
-        let rows = self.tile_start(grid.tiles, tiles.start)..self.tile_start(grid.tiles, tiles.end);
-        (
-            rows,
-            groups.start * grid.width..self.columns.min(groups.end * grid.width),
-        )
     }
 
     /// The part of k that a group of B should have at most, to stay in the second-level cache.
@@ -187,7 +143,7 @@ impl<T: Element> Product<T> {
         // LOOP 1: blocks.
         let mut left = units;
         while !left.is_empty() {
-            let block = self.block::<S>(left.clone());
+            let block = grid.block(left.clone());
             left.start = block.end;
             // SAFETY: as the caller's.
             unsafe { self.run_block(simd, &grid, block, packed, &mut after) }
@@ -206,7 +162,7 @@ impl<T: Element> Product<T> {
         after: &mut impl FnMut(Range<usize>, Range<usize>),
     ) {
         let tiles = units.start / grid.groups..units.end.div_ceil(grid.groups);
-        let (rows, columns) = self.rectangle::<S>(units);
+        let (rows, columns) = grid.rectangle(units);
         let mut block = Block {
             tiles,
             first_row: rows.start,
@@ -226,7 +182,7 @@ impl<T: Element> Product<T> {
                 simd.call(PackBlock {
                     product: self,
                     block: &block,
-                    all_tiles: grid.tiles,
+                    grid,
                 });
             }
             // LOOP 3: groups of columns.
@@ -290,8 +246,8 @@ impl<T: Element> Product<T> {
         k: Range<usize>,
     ) {
         let lanes = T::Vector::<S>::LANES;
-        let row = self.tile_start(grid.tiles, t);
-        let count = self.tile_start(grid.tiles, t + 1) - row;
+        let row = grid.tile_start(t);
+        let count = grid.tile_start(t + 1) - row;
         let first = k.start == 0;
         let (begin, epilogue) = self.part_of_chain(first, k.end == self.k);
         let (c_first_row, c_first_column) = if self.c.local {
@@ -396,7 +352,7 @@ fn slot_rows<S: Simd, T: Element>() -> usize {
 struct PackBlock<'a, T> {
     product: &'a Product<T>,
     block: &'a Block<T>,
-    all_tiles: usize,
+    grid: &'a Grid,
 }
 
 impl<T: Element> Kernel for PackBlock<'_, T> {
@@ -407,13 +363,13 @@ impl<T: Element> Kernel for PackBlock<'_, T> {
         /// With those that are asked for ahead, no more lines than one set of the first-level cache has: where rows of A
         /// are whole pages apart, they all meet in it.
         const TOGETHER: usize = 4;
-        let (product, block) = (self.product, self.block);
+        let (product, grid, block) = (self.product, self.grid, self.block);
         let lanes = T::Vector::<S>::LANES;
         let (slot, stride) = (slot_rows::<S, T>(), product.a.k);
         for first in block.k.clone().step_by(TOGETHER) {
             for (number, t) in block.tiles.clone().enumerate() {
-                let start = product.tile_start(self.all_tiles, t);
-                let rows = product.tile_start(self.all_tiles, t + 1) - start;
+                let start = grid.tile_start(t);
+                let rows = grid.tile_start(t + 1) - start;
                 for k in first..block.k.end.min(first + TOGETHER) {
                     // SAFETY: A's rows at one k lie side by side, and a whole slot is read only where rows enough follow;
                     // the buffer holds a slot for each k and tile; a prefetch may go past the end.
@@ -437,6 +393,57 @@ impl<T: Element> Kernel for PackBlock<'_, T> {
                 }
             }
         }
+    }
+}
+
+/// A product cut into tiles for one instruction set.
+struct Grid {
+    tiles: usize,
+    /// Rows of a tile, as even as can be: so many, and one more in the first `longer` tiles.
+    tile_rows: usize,
+    longer: usize,
+    columns: usize,
+    groups: usize,
+    /// Vectors and columns in a whole group.
+    vectors: usize,
+    width: usize,
+    /// Row tiles in a block.
+    block: usize,
+}
+
+impl Grid {
+    /// The first row of tile t.
+    #[inline(always)]
+    fn tile_start(&self, t: usize) -> usize {
+        t * self.tile_rows + t.min(self.longer)
+    }
+
+    /// The first units of a range that make one block: whole row tiles, or the part of one at the range's edge.
+    #[inline(always)]
+    fn block(&self, units: Range<usize>) -> Range<usize> {
+        let groups = self.groups;
+        let (group, left) = (units.start % groups, units.len());
+        let count = if group == 0 && left >= groups {
+            (left / groups).min(self.block) * groups
+        } else {
+            (groups - group).min(left)
+        };
+        units.start..units.start + count
+    }
+
+    /// The rows and columns of a block.
+    #[inline(always)]
+    fn rectangle(&self, block: Range<usize>) -> (Range<usize>, Range<usize>) {
+        let tiles = block.start / self.groups..block.end.div_ceil(self.groups);
+        let groups = if tiles.len() == 1 {
+            block.start % self.groups..(block.end - 1) % self.groups + 1
+        } else {
+            0..self.groups
+        };
+        (
+            self.tile_start(tiles.start)..self.tile_start(tiles.end),
+            groups.start * self.width..self.columns.min(groups.end * self.width),
+        )
     }
 }
 

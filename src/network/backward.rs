@@ -245,6 +245,15 @@ impl<T: Element> Network<T> {
             unsafe {
                 match update {
                     None => product.run(simd, units, null_mut(), |_, _| {}),
+                    // Rows narrower than a panel are updated together, as they lie in the gradient's buffer.
+                    Some(update) if linear.inputs < PANEL => {
+                        product.run(simd, units, null_mut(), |rows, _| {
+                            let at = linear.weight;
+                            let done =
+                                at + rows.start * linear.inputs..at + rows.end * linear.inputs;
+                            update.state.update(simd, update.clip, done);
+                        });
+                    }
                     Some(update) if update.keep => {
                         product.run(simd, units, null_mut(), |rows, columns| {
                             let at = rectangle(linear, &rows, &columns);

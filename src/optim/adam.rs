@@ -83,9 +83,11 @@ pub struct AdamVectors<V> {
     gain2: V,
     negative_rate: V,
     epsilon: V,
-    gradient_floor: V,
+    squared_floor: V,
     moment_floor: V,
-    zero: V,
+    /// Whether `keep` and `decay` change anything.
+    shrinks: bool,
+    decays: bool,
 }
 
 impl<V: Vector> AdamVectors<V> {
@@ -100,26 +102,41 @@ impl<V: Vector> AdamVectors<V> {
             gain2: V::splat(simd, rule.gain2),
             negative_rate: V::splat(simd, rule.negative_rate),
             epsilon: V::splat(simd, rule.epsilon),
-            gradient_floor: floor(simd, GRADIENT_FLOOR),
+            squared_floor: floor(simd, GRADIENT_FLOOR.map(|exponent| 2 * exponent)),
             moment_floor: floor(simd, MOMENT_FLOOR),
-            zero: V::zero(simd),
+            shrinks: rule.keep != V::Element::ONE,
+            decays: rule.decay != V::Element::ZERO,
         }
     }
 
     #[inline(always)]
     fn moments(self, weight: V, gradient: V, [m, v]: [V; 2]) -> [V; 2] {
-        let g = self.decay.mul_add(weight, gradient);
-        let g = V::select(g.abs().lt(self.gradient_floor), self.zero, g);
-        let m = self.beta1.mul_add(m, self.gain1 * g);
-        let v = self.beta2.mul_add(v, self.gain2 * (g * g));
-        let m = V::select(m.abs().lt(self.moment_floor), self.zero, m);
-        [m, V::select(v.lt(self.moment_floor), self.zero, v)]
+        let g = if self.decays {
+            self.decay.mul_add(weight, gradient)
+        } else {
+            gradient
+        };
+        // g² is below the square of the floor where |g| is below the floor: that is a power of two.
+        let squared = g * g;
+        let part1 = (self.gain1 * g).zero_where_below(squared, self.squared_floor);
+        let part2 = (self.gain2 * squared).zero_where_below(squared, self.squared_floor);
+        let m = self.beta1.mul_add(m, part1);
+        let v = self.beta2.mul_add(v, part2);
+        [
+            m.zero_where_below(m.abs(), self.moment_floor),
+            v.zero_where_below(v, self.moment_floor),
+        ]
     }
 
     #[inline(always)]
     fn step(self, weight: V, m: V, v: V) -> V {
+        let kept = if self.shrinks {
+            weight * self.keep
+        } else {
+            weight
+        };
         self.negative_rate
-            .mul_add(m / (v.sqrt() + self.epsilon), weight * self.keep)
+            .mul_add(m / (v.sqrt() + self.epsilon), kept)
     }
 }
 

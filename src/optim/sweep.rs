@@ -30,6 +30,8 @@ impl<T: Element> Clip<T> {
 pub struct ClipVectors<V> {
     scale: V,
     limit: V,
+    /// Whether they change anything.
+    clips: bool,
 }
 
 impl<V: Vector> ClipVectors<V> {
@@ -38,12 +40,17 @@ impl<V: Vector> ClipVectors<V> {
         Self {
             scale: V::splat(simd, clip.scale),
             limit: V::splat(simd, clip.limit),
+            clips: clip.scale != V::Element::ONE || clip.limit.is_finite(),
         }
     }
 
     #[inline(always)]
     pub fn apply(self, gradient: V) -> V {
-        (-self.limit).greater(self.limit.lesser(gradient * self.scale))
+        if self.clips {
+            (-self.limit).greater(self.limit.lesser(gradient * self.scale))
+        } else {
+            gradient
+        }
     }
 }
 

@@ -38,7 +38,7 @@ impl<'py> Target<'py> {
             let float = is_float_kind(target)?;
             if !float {
                 let classes = integers("target", target)?;
-                if is_column(shape_of(&classes), rows, true) {
+                if is_column(shape_of(&classes), rows) {
                     return Ok(Target::Classes(classes));
                 }
             } else if target_axes(target)? < 2 {
@@ -64,44 +64,37 @@ impl<'py> Target<'py> {
     /// # Errors
     /// A shape that does not go with the prediction's.
     fn fits(self, rows: usize, outputs: usize) -> PyResult<Self> {
-        let (shape, fits, expected) = match &self {
-            Target::Classes(array) => {
-                let shape = shape_of(array);
-                (
-                    shape.to_vec(),
-                    is_column(shape, rows, true),
-                    format!("({rows},) class numbers"),
-                )
-            }
-            Target::Dense(array) => {
-                let shape = array.shape();
-                let fits = is_column(shape, rows, outputs == 1) || *shape == [rows, outputs];
-                let also = if outputs == 1 {
-                    format!("({rows},) or ")
-                } else {
-                    String::new()
-                };
-                (
-                    shape.to_vec(),
-                    fits && (outputs == 1 || shape.len() == 2),
-                    format!("{also}({rows}, {outputs})"),
-                )
-            }
+        let shape = match &self {
+            Target::Classes(array) => shape_of(array),
+            Target::Dense(array) => array.shape(),
+        };
+        let classes = matches!(self, Target::Classes(_));
+        let fits = if classes || outputs == 1 {
+            is_column(shape, rows)
+        } else {
+            *shape == [rows, outputs]
         };
         if fits {
             return Ok(self);
         }
+        let expected = if classes {
+            format!("({rows},) class numbers")
+        } else if outputs == 1 {
+            format!("({rows},) or ({rows}, 1)")
+        } else {
+            format!("({rows}, {outputs})")
+        };
         Err(Error::Shape(format!(
             "target has shape {}; expected {expected} to go with pred",
-            shape_text(&shape)
+            shape_text(shape)
         ))
         .into())
     }
 }
 
 /// (rows,) or (rows, 1).
-fn is_column(shape: &[usize], rows: usize, may: bool) -> bool {
-    may && (*shape == [rows] || *shape == [rows, 1] || (rows == 1 && shape.is_empty()))
+fn is_column(shape: &[usize], rows: usize) -> bool {
+    *shape == [rows] || *shape == [rows, 1] || (rows == 1 && shape.is_empty())
 }
 
 fn target_axes(target: &Bound<'_, PyAny>) -> PyResult<usize> {
@@ -138,7 +131,7 @@ pub fn sample_weights(
         return Ok(None);
     };
     let array = floats("sample_weight", weights, super::array::Float::F64)?;
-    if !is_column(array.shape(), rows, true) {
+    if !is_column(array.shape(), rows) {
         return Err(Error::Shape(format!(
             "sample_weight has shape {}; expected ({rows},), one weight for each row",
             shape_text(array.shape())

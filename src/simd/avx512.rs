@@ -111,7 +111,7 @@ macro_rules! vector {
         $vector:ident, $bits:ty, $t:ty, $lanes:literal, $sign:expr,
         $set1:ident, $loadu:ident, $storeu:ident, $maskload:ident, $maskstore:ident, $fmadd:ident, $sqrt:ident,
         $min:ident, $max:ident,
-        $cmp:ident, $blend:ident, $and:ident, $andnot:ident, $or:ident, $xor:ident, $to_int:ident, $from_int:ident,
+        $cmp:ident, $blend:ident, $keep:ident, $and:ident, $andnot:ident, $or:ident, $xor:ident, $to_int:ident, $from_int:ident,
         $int_add:ident, $int_sub:ident, $sll:ident, $srl:ident
     ) => {
         impl Neg for $vector {
@@ -198,6 +198,11 @@ macro_rules! vector {
             fn select(mask: Self::Mask, if_true: Self, if_false: Self) -> Self {
                 // SAFETY: as above.
                 Self(unsafe { $blend(mask.0, if_false.0, if_true.0) })
+            }
+            #[inline(always)]
+            fn zero_where_below(self, size: Self, floor: Self) -> Self {
+                // SAFETY: as above.
+                unsafe { Self($keep($cmp::<_CMP_NLT_UQ>(size.0, floor.0), self.0)) }
             }
             #[inline(always)]
             fn mask_from_bits(_: Avx512, bits: u32) -> Self::Mask {
@@ -291,6 +296,7 @@ vector!(
     _mm512_max_ps,
     _mm512_cmp_ps_mask,
     _mm512_mask_blend_ps,
+    _mm512_maskz_mov_ps,
     _mm512_and_ps,
     _mm512_andnot_ps,
     _mm512_or_ps,
@@ -324,6 +330,7 @@ vector!(
     _mm512_max_pd,
     _mm512_cmp_pd_mask,
     _mm512_mask_blend_pd,
+    _mm512_maskz_mov_pd,
     _mm512_and_pd,
     _mm512_andnot_pd,
     _mm512_or_pd,

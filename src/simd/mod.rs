@@ -240,6 +240,11 @@ pub trait Vector:
         !self.eq(self)
     }
     fn select(mask: Self::Mask, if_true: Self, if_false: Self) -> Self;
+    /// Zero in the lanes where `size` is below `floor`; NaN is not below.
+    #[inline(always)]
+    fn zero_where_below(self, size: Self, floor: Self) -> Self {
+        Self::select(size.lt(floor), self.bit_xor(self), self)
+    }
     /// self < other ? self : other; hence `other` where either is NaN or both are zero.
     #[inline(always)]
     fn lesser(self, other: Self) -> Self {
