@@ -11,6 +11,7 @@ mod member;
 mod place;
 mod setting;
 mod shared;
+mod team;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -21,15 +22,13 @@ pub use setting::{
 pub use shared::Shared;
 
 use crate::simd::FloatControl;
-use member::{Barrier, TeamPanicked, wait_until};
-use place::Place;
-use std::any::Any;
-use std::cell::{Cell, UnsafeCell};
+use place::{Place, Task};
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::null_mut;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use team::Team;
 
 /// The longest that a thread spins before it yields or sleeps.
 const SPIN: Duration = Duration::from_micros(100);
@@ -43,22 +42,13 @@ const WORTH_WAKING: f64 = 2.5e7;
 type Work<'a> = dyn Fn(Member<'_>) + Sync + 'a;
 
 struct Pool {
-    places: Vec<Place>,
+    team: Team,
     /// Held by the call that uses the team.
     taken: AtomicBool,
-    barrier: Barrier,
-    /// What to do, and for how many; written by the call that holds `taken` before it calls the workers.
-    work: UnsafeCell<Option<(*const Work<'static>, usize)>>,
-    /// Workers that have not finished.
-    remaining: AtomicUsize,
-    panic: Mutex<Option<Box<dyn Any + Send>>>,
     /// When the last shared or shareable call ended, in nanoseconds since `epoch`.
     last_call: AtomicU64,
     epoch: Instant,
 }
-
-// SAFETY: `work` is written only by the holder of `taken` while no worker is called, and read only by workers it called.
-unsafe impl Sync for Pool {}
 
 static POOL: AtomicPtr<Pool> = AtomicPtr::new(null_mut());
 static MOST_USED: AtomicUsize = AtomicUsize::new(1);
@@ -82,7 +72,7 @@ fn pool(workers: usize) -> Option<&'static Pool> {
     // SAFETY: the pointer is null or from `Box::leak`; a pool is never freed.
     let existing = unsafe { POOL.load(Ordering::Acquire).as_ref() };
     if let Some(pool) = existing
-        && pool.places.len() >= workers
+        && pool.team.places.len() >= workers
     {
         return Some(pool);
     }
@@ -110,12 +100,8 @@ fn pool(workers: usize) -> Option<&'static Pool> {
         .ok()
         .map(|rayon| {
             let pool: &'static Pool = Box::leak(Box::new(Pool {
-                places: (0..workers).map(|_| Place::new()).collect(),
+                team: Team::new(workers),
                 taken: AtomicBool::new(false),
-                barrier: Barrier::new(),
-                work: UnsafeCell::new(None),
-                remaining: AtomicUsize::new(0),
-                panic: Mutex::new(None),
                 last_call: AtomicU64::new(0),
                 epoch: Instant::now(),
             }));
@@ -134,74 +120,53 @@ fn pool(workers: usize) -> Option<&'static Pool> {
 impl Pool {
     /// What a worker does for the rest of its life.
     fn attend(&'static self, index: usize) {
-        let place = &self.places[index];
+        let place = &self.team.places[index];
         INSIDE.with(|inside| inside.set(true));
         loop {
-            place.await_call();
-            // SAFETY: this worker was called: the holder of `taken` wrote `work` before and waits for it to finish.
-            let (work, count) = unsafe { (*self.work.get()).expect("a called worker has work") };
+            let Task { work, count } = place.await_call();
             {
                 let _control = FloatControl::enter();
-                let member = Member::of_team(index + 1, count, &self.barrier);
-                // SAFETY: the closure outlives the call, which waits for `remaining` to reach zero.
+                let member = Member::of_team(index + 1, count, &self.team);
+                // SAFETY: the closure outlives the call, which waits for this worker to finish.
                 if let Err(payload) = catch_unwind(AssertUnwindSafe(|| unsafe { (*work)(member) }))
                 {
-                    self.note(payload);
+                    self.team.note(payload);
                 }
             }
             place.finished();
-            self.remaining.fetch_sub(1, Ordering::AcqRel);
         }
-    }
-
-    fn note(&self, payload: Box<dyn Any + Send>) {
-        if !payload.is::<TeamPanicked>() {
-            let mut first = self
-                .panic
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
-            first.get_or_insert(payload);
-        }
-        self.barrier.panicked.store(true, Ordering::Relaxed);
     }
 
     /// Runs the work on `count` threads, the caller's among them; `taken` is held.
     fn share_out(&'static self, count: usize, work: &Work<'_>) {
-        self.barrier.reset(count);
-        self.remaining.store(count - 1, Ordering::Relaxed);
-        // SAFETY: `taken` is held and no worker is called, so nobody else looks at `work`. The lifetime is widened:
-        // the pointer is used only until `remaining` is zero, which is awaited below even after a panic.
-        unsafe {
-            *self.work.get() = Some((
-                std::mem::transmute::<*const Work<'_>, *const Work<'static>>(std::ptr::from_ref(
-                    work,
-                )),
+        // SAFETY: the lifetime is widened, but the pointer is used only until the workers have finished, which is awaited
+        // below even after a panic.
+        let work_of_team = unsafe {
+            std::mem::transmute::<*const Work<'_>, *const Work<'static>>(std::ptr::from_ref(work))
+        };
+        self.team.begin();
+        for place in &self.team.places[..count - 1] {
+            let task = Task {
+                work: work_of_team,
                 count,
-            ));
-        }
-        for place in &self.places[..count - 1] {
-            place.call();
+            };
+            // SAFETY: `taken` is held, and the last call waited for all of its workers.
+            unsafe { place.call(task) };
         }
         INSIDE.with(|inside| inside.set(true));
-        let member = Member::of_team(0, count, &self.barrier);
+        let member = Member::of_team(0, count, &self.team);
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| work(member))) {
-            self.note(payload);
+            self.team.note(payload);
         }
         INSIDE.with(|inside| inside.set(false));
-        wait_until(|| self.remaining.load(Ordering::Acquire) == 0);
-        let panic = self
-            .panic
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .take();
-        if let Some(payload) = panic {
+        if let Some(payload) = self.team.end(count - 1) {
             self.taken.store(false, Ordering::Release);
             resume_unwind(payload);
         }
     }
 
     fn awake(&self, workers: usize) -> bool {
-        self.places[..workers].iter().all(Place::is_awake)
+        self.team.places[..workers].iter().all(Place::is_awake)
     }
 
     fn now(&self) -> u64 {
@@ -225,7 +190,7 @@ pub fn run(flops: f64, work: &(dyn Fn(Member<'_>) + Sync)) {
     let Some(pool) = pool(count - 1) else {
         return work(Member::alone());
     };
-    let count = count.min(pool.places.len() + 1);
+    let count = count.min(pool.team.places.len() + 1);
     if pool
         .taken
         .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
@@ -238,7 +203,7 @@ pub fn run(flops: f64, work: &(dyn Fn(Member<'_>) + Sync)) {
         pool.share_out(count, work);
     } else {
         if pool.now() - pool.last_call.load(Ordering::Relaxed) < SERIES_NANOS {
-            for place in &pool.places[..count - 1] {
+            for place in &pool.team.places[..count - 1] {
                 place.wake();
             }
         }

@@ -1,7 +1,10 @@
 //! A worker's place in the team: whether it waits, sleeps or is called; and where it wakes.
 
-use super::SPIN;
+#![allow(unsafe_code)]
+
 use super::affinity::Affinity;
+use super::{SPIN, Work};
+use std::cell::UnsafeCell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::Thread;
@@ -14,17 +17,37 @@ const CALLED: u32 = 2;
 /// Woken, and not yet there.
 const WAKING: u32 = 3;
 
-#[repr(align(128))]
+/// What a worker is called for, and how many threads are.
+#[derive(Clone, Copy)]
+pub(super) struct Task {
+    pub(super) work: *const Work<'static>,
+    pub(super) count: usize,
+}
+
+/// State, arrivals and task lie in one cache line.
+#[repr(C, align(128))]
 pub(super) struct Place {
     state: AtomicU32,
+    /// How often the worker has arrived at a barrier in this call.
+    pub(super) arrivals: AtomicU32,
+    /// Written by the caller before it calls, read by the worker after that.
+    task: UnsafeCell<Option<Task>>,
     worker: OnceLock<(Thread, Affinity)>,
 }
+
+// SAFETY: the task is written only by the holder of the team while the worker is not called, and read only by the worker
+// once it is; what it points to is shared by the whole team (`Work` is `Sync`).
+unsafe impl Sync for Place {}
+// SAFETY: as above.
+unsafe impl Send for Place {}
 
 impl Place {
     /// A worker that is about to come counts as one that waits: it looks for a call before it sleeps.
     pub(super) fn new() -> Self {
         Self {
             state: AtomicU32::new(WAITING),
+            arrivals: AtomicU32::new(0),
+            task: UnsafeCell::new(None),
             worker: OnceLock::new(),
         }
     }
@@ -35,8 +58,19 @@ impl Place {
     }
 
     /// Calls the worker, which sees what was written before.
-    pub(super) fn call(&self) {
+    ///
+    /// # Safety
+    /// The caller alone holds the team, this worker has finished, and the task's work lives until it has again.
+    pub(super) unsafe fn call(&self, task: Task) {
+        // SAFETY: the worker does not look at it before it is called.
+        unsafe { *self.task.get() = Some(task) };
+        self.arrivals.store(0, Ordering::Relaxed);
         self.rouse_as(CALLED);
+    }
+
+    /// Whether the worker is done with the last call; then its caller sees what it wrote.
+    pub(super) fn has_finished(&self) -> bool {
+        self.state.load(Ordering::Acquire) != CALLED
     }
 
     /// Wakes the worker if it sleeps, for a call to come.
@@ -59,8 +93,14 @@ impl Place {
         }
     }
 
-    /// The worker's side: returns when called, having spun for [`SPIN`] and slept after that.
-    pub(super) fn await_call(&self) {
+    /// The worker's side: the task of the next call, having spun for [`SPIN`] and slept after that.
+    pub(super) fn await_call(&self) -> Task {
+        self.wait_for_call();
+        // SAFETY: the worker is called, and the caller wrote the task before.
+        unsafe { *self.task.get() }.expect("a called worker has a task")
+    }
+
+    fn wait_for_call(&self) {
         let (_, affinity) = self
             .worker
             .get_or_init(|| (std::thread::current(), Affinity::of_this_thread()));
