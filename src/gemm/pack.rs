@@ -126,6 +126,18 @@ impl<T: Element> Kernel for PackRows<'_, T> {
             for block in 0..padded(features) / PANEL {
                 let feature = block * PANEL;
                 let width = PANEL.min(features - feature);
+                let whole = count == PANEL && width == PANEL && source.column_stride == 1;
+                let plain = scale.is_none() && source.picks.is_none() && source.row_stride >= 0;
+                if whole && plain && columns.is_none() {
+                    let at = panel * stride + feature * PANEL;
+                    let from = source.row(first).wrapping_add(feature);
+                    // SAFETY: the rows have `features` elements from `feature` on; this panel is this thread's alone.
+                    unsafe {
+                        let turned = panels.write(at..at + PANEL * PANEL).as_mut_ptr();
+                        turn(simd, from, source.row_stride as usize, turned, PANEL);
+                    }
+                    continue;
+                }
                 let target: &mut [T] = match columns {
                     Some(columns) => {
                         let at = block * column_stride + first * PANEL;
@@ -198,19 +210,30 @@ fn copy_scaled<S: Simd, T: Element>(
 #[inline(always)]
 pub fn transpose_block<S: Simd, T: Element>(simd: S, source: &[T], target: &mut [T]) {
     assert!(source.len() == PANEL * PANEL && target.len() == PANEL * PANEL);
+    // SAFETY: both blocks hold 16 rows of 16 elements.
+    unsafe { turn(simd, source.as_ptr(), PANEL, target.as_mut_ptr(), PANEL) };
+}
+
+/// Turns a 16 × 16 block whose rows lie so far apart into one whose rows lie so far apart.
+///
+/// # Safety
+/// The blocks may be read and written, with no other thread at them.
+#[inline(always)]
+unsafe fn turn<S: Simd, T: Element>(
+    simd: S,
+    source: *const T,
+    source_stride: usize,
+    target: *mut T,
+    target_stride: usize,
+) {
     let lanes = T::Vector::<S>::LANES;
     for i in (0..PANEL).step_by(lanes) {
         for j in (0..PANEL).step_by(lanes) {
-            // SAFETY: both blocks hold 16 rows of 16 elements; the lanes divide 16.
+            // SAFETY: the caller's; the lanes divide 16.
             unsafe {
-                let from = source.as_ptr().add(i * PANEL + j);
-                T::Vector::<S>::transpose(
-                    simd,
-                    from,
-                    PANEL,
-                    target.as_mut_ptr().add(j * PANEL + i),
-                    PANEL,
-                );
+                let from = source.add(i * source_stride + j);
+                let to = target.add(j * target_stride + i);
+                T::Vector::<S>::transpose(simd, from, source_stride, to, target_stride);
             }
         }
     }
@@ -336,10 +359,10 @@ pub fn blocks(rows: usize, features: usize) -> usize {
     rows.div_ceil(PANEL) * features.div_ceil(PANEL)
 }
 
-/// Writes panels `range` to a contiguous row-major matrix.
+/// Writes panels `range` to a row-major matrix, `stride` elements from row to row.
 ///
 /// # Safety
-/// `target` holds rows × features elements, and no other thread touches the rows of these panels, or writes the panels.
+/// `target` holds the rows, and no other thread touches those of these panels, or writes the panels.
 #[inline(always)]
 pub unsafe fn unpack_rows<S: Simd, T: Element>(
     simd: S,
@@ -348,6 +371,7 @@ pub unsafe fn unpack_rows<S: Simd, T: Element>(
     range: Range<usize>,
     panels: Shared<'_, T>,
     target: Shared<'_, T>,
+    stride: usize,
 ) {
     simd.call(UnpackRows {
         rows,
@@ -355,6 +379,7 @@ pub unsafe fn unpack_rows<S: Simd, T: Element>(
         range,
         panels,
         target,
+        stride,
     });
 }
 
@@ -365,6 +390,7 @@ struct UnpackRows<'a, T> {
     range: Range<usize>,
     panels: Shared<'a, T>,
     target: Shared<'a, T>,
+    stride: usize,
 }
 
 impl<T: Element> Kernel for UnpackRows<'_, T> {
@@ -377,24 +403,30 @@ impl<T: Element> Kernel for UnpackRows<'_, T> {
             range,
             panels,
             target,
+            stride,
         } = self;
         let mut staging = [T::ZERO; PANEL * PANEL];
         for panel in range {
             let first = panel * PANEL;
+            let count = PANEL.min(rows - first);
             for feature in (0..features).step_by(PANEL) {
                 let at = panel * panel_stride(features) + feature * PANEL;
-                // SAFETY: the caller's.
-                transpose_block(
-                    simd,
-                    unsafe { panels.read(at..at + PANEL * PANEL) },
-                    &mut staging,
-                );
                 let width = PANEL.min(features - feature);
-                for r in 0..PANEL.min(rows - first) {
-                    let at = (first + r) * features + feature;
-                    // SAFETY: the caller's.
-                    unsafe { target.write(at..at + width) }
-                        .copy_from_slice(&staging[r * PANEL..][..width]);
+                let to = first * stride + feature;
+                // SAFETY: the caller's.
+                unsafe {
+                    let block = panels.read(at..at + PANEL * PANEL);
+                    if count == PANEL && width == PANEL {
+                        turn(simd, block.as_ptr(), PANEL, target.as_ptr().add(to), stride);
+                        continue;
+                    }
+                    turn(simd, block.as_ptr(), PANEL, staging.as_mut_ptr(), PANEL);
+                    for r in 0..count {
+                        let at = to + r * stride;
+                        target
+                            .write(at..at + width)
+                            .copy_from_slice(&staging[r * PANEL..][..width]);
+                    }
                 }
             }
         }

@@ -535,6 +535,7 @@ impl<T: Element> OnSimd for Turn<'_, T> {
                 0..rows.div_ceil(PANEL),
                 panels,
                 Shared::new(self.matrix),
+                features,
             );
             let sums = Shared::new(self.sums);
             sum_rows(

@@ -42,7 +42,15 @@ impl<T: Element> Kernel for Predict<'_, T> {
             network.forward_layers(simd, &member, space, rows, false);
             let last = &space.layers[space.layers.len() - 1].out;
             let panels = member.share(rows.div_ceil(PANEL));
-            unpack_rows(simd, rows, network.outputs, panels, share(last), out);
+            unpack_rows(
+                simd,
+                rows,
+                network.outputs,
+                panels,
+                share(last),
+                out,
+                network.outputs,
+            );
             member.barrier();
         }
     }

@@ -161,7 +161,15 @@ impl<T: Element> Kernel for Forward<'_, T> {
             network.forward_layers(simd, &member, space, rows, true);
             let last = &space.layers[space.layers.len() - 1].out;
             let panels = member.share(rows.div_ceil(PANEL));
-            unpack_rows(simd, rows, network.outputs, panels, share(last), out);
+            unpack_rows(
+                simd,
+                rows,
+                network.outputs,
+                panels,
+                share(last),
+                out,
+                network.outputs,
+            );
         }
     }
 }
@@ -214,7 +222,15 @@ impl<T: Element> Kernel for Backward<'_, T> {
             network.backward_layers(simd, &member, space, wanted, None);
             if let Some(dx) = dx {
                 member.barrier();
-                unpack_rows(simd, rows, network.inputs, panels, share(&space.dx), dx);
+                unpack_rows(
+                    simd,
+                    rows,
+                    network.inputs,
+                    panels,
+                    share(&space.dx),
+                    dx,
+                    network.inputs,
+                );
             }
         }
     }

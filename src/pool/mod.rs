@@ -32,6 +32,8 @@ use team::Team;
 
 /// The longest that a thread spins before it yields or sleeps.
 const SPIN: Duration = Duration::from_micros(100);
+/// As long for a worker that was woken during a call that its caller does alone: the next is to find it awake.
+const SPIN_WOKEN: Duration = Duration::from_micros(400);
 /// A call within this time of the one before is one of a series: it pays to wake workers for the next.
 const SERIES_NANOS: u64 = 200_000;
 /// Work below this never pays a second thread (floating-point operations).

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::affinity::Affinity;
-use super::{SPIN, Work};
+use super::{SPIN, SPIN_WOKEN, Work};
 use std::cell::UnsafeCell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -93,7 +93,7 @@ impl Place {
         }
     }
 
-    /// The worker's side: the task of the next call, having spun for [`SPIN`] and slept after that.
+    /// The worker's side: the task of the next call, having spun for a while and slept after that.
     pub(super) fn await_call(&self) -> Task {
         self.wait_for_call();
         // SAFETY: the worker is called, and the caller wrote the task before.
@@ -104,9 +104,10 @@ impl Place {
         let (_, affinity) = self
             .worker
             .get_or_init(|| (std::thread::current(), Affinity::of_this_thread()));
+        let mut patience = SPIN;
         loop {
             let since = Instant::now();
-            while since.elapsed() < SPIN {
+            while since.elapsed() < patience {
                 for _ in 0..32 {
                     if self.state.load(Ordering::Acquire) == CALLED {
                         return;
@@ -128,6 +129,7 @@ impl Place {
             let _ =
                 self.state
                     .compare_exchange(WAKING, WAITING, Ordering::AcqRel, Ordering::Relaxed);
+            patience = SPIN_WOKEN;
         }
     }
 

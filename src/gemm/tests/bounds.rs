@@ -225,7 +225,7 @@ impl<T: Element> OnSimd for Packing<T> {
                 columns,
             );
             let out = Shared::from_raw(matrix.start, matrix.len);
-            unpack_rows(simd, rows, features, all, panels, out);
+            unpack_rows(simd, rows, features, all, panels, out, features);
             let blocks = 0..features.div_ceil(PANEL);
             sum_rows(
                 simd,
