@@ -128,13 +128,22 @@ impl<T: Element> Kernel for PackRows<'_, T> {
                 let width = PANEL.min(features - feature);
                 let whole = count == PANEL && width == PANEL && source.column_stride == 1;
                 let plain = scale.is_none() && source.picks.is_none() && source.row_stride >= 0;
-                if whole && plain && columns.is_none() {
-                    let at = panel * stride + feature * PANEL;
+                if whole && plain {
                     let from = source.row(first).wrapping_add(feature);
-                    // SAFETY: the rows have `features` elements from `feature` on; this panel is this thread's alone.
+                    let row = source.row_stride as usize;
+                    let at = panel * stride + feature * PANEL;
+                    // SAFETY: the rows have `features` elements from `feature` on; these blocks are this thread's alone.
                     unsafe {
+                        if let Some(columns) = columns {
+                            let at = block * column_stride + first * PANEL;
+                            let to = columns.write(at..at + PANEL * PANEL).as_mut_ptr();
+                            for r in 0..PANEL {
+                                from.add(r * row)
+                                    .copy_to_nonoverlapping(to.add(r * PANEL), PANEL);
+                            }
+                        }
                         let turned = panels.write(at..at + PANEL * PANEL).as_mut_ptr();
-                        turn(simd, from, source.row_stride as usize, turned, PANEL);
+                        turn(simd, from, row, turned, PANEL);
                     }
                     continue;
                 }
