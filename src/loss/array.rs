@@ -138,6 +138,21 @@ impl<T: Element> Kernel for Panels<'_, T> {
             }
             return;
         }
+        if let (true, Targets::Classes(labels)) = (pass.loss.picks_classes(), pass.targets) {
+            let mut factor = [T::from_f64(1.0 / pass.divisor)];
+            if let Some(gradient) = &mut gradient {
+                gradient.fill(T::ZERO);
+            }
+            for (here, row) in (start..pass.rows.min(range.end * PANEL)).enumerate() {
+                let class = labels[row] as usize;
+                losses[here] = -pass.pred[row * outputs + class];
+                if let Some(gradient) = &mut gradient {
+                    pass.factors(row..row + 1, &mut factor);
+                    gradient[here * outputs + class] = T::ZERO - factor[0];
+                }
+            }
+            return;
+        }
         let (z, rest) = scratch.split_at_mut(outputs * PANEL);
         let (t, rest) = rest.split_at_mut(outputs * PANEL);
         let dz = &mut rest[..outputs * PANEL];

@@ -2,7 +2,9 @@
 
 use super::{Loss, LossKind};
 use crate::error::{Error, Result};
-use crate::simd::Element;
+use crate::pool;
+use crate::simd::{Element, Isa, Kernel, Simd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How far a row of probabilities may sum from 1.
 const SUM_TOLERANCE: f64 = 1e-3;
@@ -129,6 +131,45 @@ fn place(several: bool, row: usize, column: usize) -> String {
     }
 }
 
+/// Floating-point operations that the check of a number is reckoned to cost: to read it, mostly.
+const CHECK_FLOPS: f64 = 10.0;
+
+/// Numbers from which on threads may share their check.
+const WORTH_SHARING: usize = 1 << 14;
+
+#[derive(Clone, Copy)]
+enum Allowed<T> {
+    Between(T, T),
+    Either(T, T),
+}
+
+/// Whether all values are allowed; without a way out, so that it is done in vectors.
+struct AllWithin<'a, T> {
+    range: Allowed<T>,
+    values: &'a [T],
+}
+
+impl<T: Element> Kernel for AllWithin<'_, T> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> bool {
+        let mut fit = true;
+        match self.range {
+            Allowed::Between(low, high) => {
+                for &v in self.values {
+                    fit &= (v >= low) & (v <= high);
+                }
+            }
+            Allowed::Either(a, b) => {
+                for &v in self.values {
+                    fit &= (v == a) | (v == b);
+                }
+            }
+        }
+        fit
+    }
+}
+
 /// A check of dense targets that goes from row to row.
 #[derive(Clone, Debug)]
 pub struct DenseCheck {
@@ -153,23 +194,32 @@ impl DenseCheck {
         !matches!(self.rule, Rule::Anything)
     }
 
-    /// Whether all values are seen to be right without a look at their rows; done in vectors, as there is no way out.
+    /// Whether all values are seen to be right without a look at their rows.
     fn passes<T: Element>(&self, values: &[T]) -> bool {
-        match self.rule {
-            Rule::Anything => true,
-            Rule::UnitInterval => values
-                .iter()
-                .fold(true, |fit, &v| fit & (v >= T::ZERO) & (v <= T::ONE)),
+        let range = match self.rule {
+            Rule::Anything => return true,
+            Rule::Distribution => return false,
+            Rule::UnitInterval => Allowed::Between(T::ZERO, T::ONE),
             Rule::Signs { .. } => {
                 let other = values.iter().copied().find(|&v| v != T::ONE);
                 let low = other.unwrap_or(T::ZERO);
-                (low == T::ZERO || low == -T::ONE)
-                    && values
-                        .iter()
-                        .fold(true, |fit, &v| fit & ((v == T::ONE) | (v == low)))
+                if low != T::ZERO && low != -T::ONE {
+                    return false;
+                }
+                Allowed::Either(low, T::ONE)
             }
-            Rule::Distribution => false,
+        };
+        if values.len() < WORTH_SHARING {
+            return Isa::best().run(AllWithin { range, values });
         }
+        let fit = AtomicBool::new(true);
+        pool::run(values.len() as f64 * CHECK_FLOPS, &|member| {
+            let values = &values[member.share(values.len())];
+            if !Isa::best().run(AllWithin { range, values }) {
+                fit.store(false, Ordering::Relaxed);
+            }
+        });
+        fit.into_inner()
     }
 
     /// # Errors

@@ -158,6 +158,11 @@ impl<T: Element> Prepared<T> {
     pub(super) fn is_single(&self) -> bool {
         self.outputs == 1 && !matches!(self.kind, LossKind::Nll | LossKind::CrossEntropy { .. })
     }
+
+    /// Whether a row's loss is an output of its class and nothing else.
+    pub(super) fn picks_classes(&self) -> bool {
+        self.kind == LossKind::Nll
+    }
 }
 
 /// Losses of one output, row by row, and the gradient of Σ factor · loss. The same bits as [`panel`]'s.
