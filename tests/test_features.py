@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnrs.features import is_mapped, read_features, read_names
+from nnrs.features import mapping, read_features, read_names
 
 
 def test_arrays_are_not_copied():
@@ -32,9 +32,11 @@ def test_memory_maps_stay(tmp_path):
     np.save(path, np.zeros((4, 3)))
     mapped = np.load(path, mmap_mode="r")
     assert read_features(mapped) is mapped
-    assert is_mapped(mapped)
-    assert is_mapped(np.asarray(mapped)[1:].reshape(-1))
-    assert not is_mapped(np.array(mapped))
+    assert mapping(mapped) is not None
+    assert mapping(np.asarray(mapped)[1:].reshape(-1)) is mapping(mapped)
+    assert mapping(np.array(mapped)) is None
+    # What is computed from it lies in memory.
+    assert mapping(mapped + 1) is None
     assert read_names(mapped) is None
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnrs import _core
+from nnrs.features import mapping
 from nnrs.random import derive_seed
 
 __all__ = ["Batch", "cut", "nearby_rows", "run_batches", "shuffled_rows"]
@@ -116,12 +117,9 @@ class _File:
     """The file behind a mapped array, for advice on what will be read; any other array takes none."""
 
     def __init__(self, x: Array) -> None:
-        mapped: Any = x
-        while isinstance(mapped, np.ndarray):
-            mapped = mapped.base
-        takes = isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_WILLNEED") and x.flags.c_contiguous
-        self._mapped = mapped if takes else None
-        self._begin = x.ctypes.data - np.frombuffer(mapped, np.uint8).ctypes.data if takes else 0
+        mapped = mapping(x) if hasattr(mmap, "MADV_WILLNEED") and x.flags.c_contiguous else None
+        self._mapped = mapped
+        self._begin = x.ctypes.data - np.frombuffer(mapped, np.uint8).ctypes.data if mapped else 0
         self._row = x[:1].nbytes
 
     def read_blocks(self, starts: list[int], count: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from nnrs.nn.parameter import real_array
 
-__all__ = ["is_mapped", "read_features", "read_names"]
+__all__ = ["mapping", "read_features", "read_names"]
 
 Array = NDArray[Any]
 
@@ -71,8 +72,8 @@ def read_features(x: Any, names: list[str] | None = None) -> Array:
     return array
 
 
-def is_mapped(x: Array) -> bool:
-    """Return whether an array lies in a memory-mapped file.
+def mapping(x: Array) -> mmap.mmap | None:
+    """Return the memory-mapped file that an array lies in.
 
     Parameters
     ----------
@@ -80,21 +81,20 @@ def is_mapped(x: Array) -> bool:
 
     Returns
     -------
-    bool
+    mmap.mmap or None
+        None for an array in memory, as what is computed from a mapped one is.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from nnrs.features import is_mapped
-    >>> is_mapped(np.zeros(3))
-    False
+    >>> from nnrs.features import mapping
+    >>> mapping(np.zeros(3)) is None
+    True
     """
     part: Any = x
     while isinstance(part, np.ndarray):
-        if isinstance(part, np.memmap):
-            return True
         part = part.base
-    return False
+    return part if isinstance(part, mmap.mmap) else None
 
 
 def _is_frame(x: Any) -> bool:

@@ -16,7 +16,7 @@ from nnrs.class_weight import ClassWeight, resolve_class_weight
 from nnrs.criterion import Criterion, class_factors
 from nnrs.data.split import count_part, split_rows
 from nnrs.epoch import Batch
-from nnrs.features import is_mapped, read_features, read_names
+from nnrs.features import mapping, read_features, read_names
 from nnrs.measure import Measures
 from nnrs.nn.compiled import Compiled
 from nnrs.nn.module import Module
@@ -199,7 +199,7 @@ class Preparation:
         model.task, model.classes_, model.feature_names_ = task, target.classes, names
 
         ready = self._ready(features)
-        by_step = is_mapped(ready) and str(ready.dtype) != model_dtype(model)
+        by_step = mapping(ready) is not None and str(ready.dtype) != model_dtype(model)
         row_weights = weights if factors is None else factors if weights is None else factors * weights
         source = ArraySource(
             ready,
@@ -210,7 +210,7 @@ class Preparation:
             bool(self.shuffle),
             self.seed,
             by_step,
-            is_mapped(ready) and self.shuffle != "full",
+            mapping(ready) is not None and self.shuffle != "full",
         )
         settled = target.values if rows is None else target.values[rows]
         validation = None if given is None else replace(given, x=self._ready(given.x))
@@ -369,7 +369,7 @@ class Preparation:
             return features
         rows = model._features(features)
         dtype = model_dtype(model)
-        return rows if str(rows.dtype) == dtype or is_mapped(rows) else rows.astype(dtype)
+        return rows if str(rows.dtype) == dtype or mapping(rows) is not None else rows.astype(dtype)
 
 
 def model_outputs(model: Module) -> int | None:

@@ -14,10 +14,11 @@
 //! Every element of C is one chain of fused multiply-adds in increasing k. The loops, outermost first:
 //!
 //! * LOOP 1: blocks of row tiles, so many that the block of A fills half of the second-level cache;
-//! * LOOP 2: groups of columns, a few vectors wide, which pass by;
-//! * LOOP 3: parts of k, for products so deep that a group of B would not stay in that cache (the chain continues in C),
+//! * LOOP 2: slices of k, where A is packed; else all of k;
+//! * LOOP 3: groups of columns, a few vectors wide, which pass by;
+//! * LOOP 4: parts of k, for products so deep that a group of B would not stay in that cache (the chain continues in C),
 //!   or the chunks of 256 rows of a sum over the batch (each a chain of its own, added to C);
-//! * LOOP 4: row tiles of the block, each one call of the micro-kernel ([`kernel`]), which loops over k.
+//! * LOOP 5: row tiles of the block, each one call of the micro-kernel ([`kernel`]), which loops over k.
 
 #![allow(unsafe_code)]
 

@@ -7,7 +7,7 @@
 //!
 //! Both are padded with zeros to whole blocks and have [`panel_stride`] elements from panel to panel.
 
-use super::{PANEL, padded, panel_stride};
+use super::{PANEL, panel_stride};
 use crate::pool::Shared;
 use crate::simd::{Element, Kernel, Simd, Vector};
 use std::ops::Range;
@@ -108,88 +108,89 @@ impl<T: Element> Kernel for PackRows<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self {
-            source,
-            scale,
-            rows,
-            features,
-            range,
-            panels,
-            columns,
-        } = self;
-        let stride = panel_stride(features);
-        let column_stride = panel_stride(rows);
         let mut staging = [T::ZERO; PANEL * PANEL];
-        for panel in range {
+        let plain = self.scale.is_none()
+            && self.source.picks.is_none()
+            && self.source.column_stride == 1
+            && self.source.row_stride >= 0;
+        for panel in self.range.clone() {
             let first = panel * PANEL;
-            let count = PANEL.min(rows - first);
-            for block in 0..padded(features) / PANEL {
-                let feature = block * PANEL;
-                let width = PANEL.min(features - feature);
-                let whole = count == PANEL && width == PANEL && source.column_stride == 1;
-                let plain = scale.is_none() && source.picks.is_none() && source.row_stride >= 0;
-                if whole && plain {
-                    let from = source.row(first).wrapping_add(feature);
-                    let row = source.row_stride as usize;
-                    let at = panel * stride + feature * PANEL;
-                    // SAFETY: the rows have `features` elements from `feature` on; these blocks are this thread's alone.
-                    unsafe {
-                        if let Some(columns) = columns {
-                            let at = block * column_stride + first * PANEL;
-                            let to = columns.write(at..at + PANEL * PANEL).as_mut_ptr();
-                            for r in 0..PANEL {
-                                from.add(r * row)
-                                    .copy_to_nonoverlapping(to.add(r * PANEL), PANEL);
-                            }
-                        }
-                        let turned = panels.write(at..at + PANEL * PANEL).as_mut_ptr();
-                        turn(simd, from, row, turned, PANEL);
-                    }
+            for feature in (0..self.features).step_by(PANEL) {
+                // SAFETY: the caller's: these blocks are this thread's alone.
+                let (columns, turned) = unsafe {
+                    let at = panel * panel_stride(self.features) + feature * PANEL;
+                    let turned = self.panels.write(at..at + PANEL * PANEL);
+                    let at = feature / PANEL * panel_stride(self.rows) + first * PANEL;
+                    let columns = self.columns.map(|all| all.write(at..at + PANEL * PANEL));
+                    (columns, turned)
+                };
+                let count = PANEL.min(self.rows - first);
+                let width = PANEL.min(self.features - feature);
+                if plain && count == PANEL && width == PANEL {
+                    self.turn_in_place(simd, first, feature, columns, turned);
                     continue;
                 }
-                let target: &mut [T] = match columns {
-                    Some(columns) => {
-                        let at = block * column_stride + first * PANEL;
-                        // SAFETY: the caller's: this block is this thread's alone.
-                        unsafe { columns.write(at..at + PANEL * PANEL) }
-                    }
-                    None => &mut staging,
-                };
-                let at = panel * stride + feature * PANEL;
-                // SAFETY: the caller's: this panel is this thread's alone.
-                let turned = unsafe { panels.write(at..at + PANEL * PANEL) };
+                let rows = columns.unwrap_or(&mut staging);
                 if count < PANEL || width < PANEL {
-                    target.fill(T::ZERO);
+                    rows.fill(T::ZERO);
                     turned.fill(T::ZERO);
                 }
-                let row = |r: usize| {
-                    let start = feature as isize * source.column_stride;
-                    source.row(first + r).wrapping_offset(start)
-                };
-                if source.column_stride == 1 && width > NARROW {
-                    for r in 0..count {
-                        let out = &mut target[r * PANEL..][..width];
-                        // SAFETY: the row has `features` elements from `feature` on.
-                        let from = unsafe { std::slice::from_raw_parts(row(r), width) };
-                        copy_scaled(simd, from, feature, scale, out);
+                if self.source.column_stride == 1 && width > NARROW {
+                    for (r, out) in rows.chunks_exact_mut(PANEL).enumerate().take(count) {
+                        // SAFETY: the row has `features` elements.
+                        let from = unsafe {
+                            std::slice::from_raw_parts(self.element(first + r, feature), width)
+                        };
+                        copy_scaled(simd, from, feature, self.scale, &mut out[..width]);
                     }
-                    transpose_block(simd, target, turned);
+                    transpose_block(simd, rows, turned);
                 } else {
-                    for r in 0..count {
-                        for j in 0..width {
-                            let from = row(r).wrapping_offset(j as isize * source.column_stride);
-                            // SAFETY: as above.
-                            let mut value = unsafe { *from };
-                            if let Some(s) = scale {
-                                value = (value - s.shift[feature + j]) * s.factor[feature + j];
-                            }
-                            target[r * PANEL + j] = value;
-                            turned[j * PANEL + r] = value;
+                    for (r, j) in (0..count).flat_map(|r| (0..width).map(move |j| (r, j))) {
+                        // SAFETY: as above.
+                        let mut value = unsafe { *self.element(first + r, feature + j) };
+                        if let Some(s) = self.scale {
+                            value = (value - s.shift[feature + j]) * s.factor[feature + j];
                         }
+                        rows[r * PANEL + j] = value;
+                        turned[j * PANEL + r] = value;
                     }
                 }
             }
         }
+    }
+}
+
+impl<T: Element> PackRows<'_, T> {
+    #[inline(always)]
+    fn element(&self, row: usize, feature: usize) -> *const T {
+        let along = feature as isize * self.source.column_stride;
+        self.source.row(row).wrapping_offset(along)
+    }
+
+    /// A whole block of rows that lie evenly, unscaled.
+    #[inline(always)]
+    fn turn_in_place<S: Simd>(
+        &self,
+        simd: S,
+        first: usize,
+        feature: usize,
+        columns: Option<&mut [T]>,
+        turned: &mut [T],
+    ) {
+        let (from, row) = (
+            self.element(first, feature),
+            self.source.row_stride as usize,
+        );
+        if let Some(columns) = columns {
+            for (r, out) in columns.chunks_exact_mut(PANEL).enumerate() {
+                // SAFETY: the row has `features` elements, 16 from `feature` on.
+                out.copy_from_slice(unsafe {
+                    std::slice::from_raw_parts(from.add(r * row), PANEL)
+                });
+            }
+        }
+        // SAFETY: 16 such rows, and a whole block.
+        unsafe { turn(simd, from, row, turned.as_mut_ptr(), PANEL) };
     }
 }
 

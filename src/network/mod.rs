@@ -2,13 +2,15 @@
 //!
 //! [`Network::new`] fuses the stages that a user lists (a scaler, linear maps, activations, dropout, softmax) into
 //! [`Layer`]s, each one pass over the batch forward and one backward. Everything that a pass writes lies in a
-//! [`Workspace`]; the passes themselves are in `forward` and `backward`, and `session` joins them to training steps.
+//! [`Workspace`]; the passes themselves are in `forward` and `backward`, and `step` joins them, `session` to runs.
 
 mod backward;
 mod forward;
 mod layer;
+mod order;
 mod predict;
 mod session;
+mod step;
 #[cfg(test)]
 mod tests;
 mod train;
@@ -22,7 +24,8 @@ use crate::simd::Element;
 use std::sync::{Arc, Mutex};
 
 pub use layer::{Layer, Linear, Rowwise};
-pub use session::{Batch, Options, Plan, Session, Targets};
+pub use order::Plan;
+pub use session::{Batch, Options, Session, Targets};
 use workspace::Workspace;
 
 /// What a user lists; offsets are in elements into the flat buffers.

@@ -3,18 +3,16 @@
 #![allow(unsafe_code)]
 
 use super::Network;
-use super::backward::{Update, Wanted};
-use super::forward::{Draw, share};
-use super::workspace::{Purpose, Workspace};
+use super::forward::Draw;
+use super::order::{Order, Plan};
+use super::step::{After, Apply, Step, StepOf};
+use super::workspace::Purpose;
 use crate::error::{Error, Result};
-use crate::gemm::pack::{Source, pack_rows};
-use crate::gemm::{PANEL, panel_stride};
-use crate::loss::{self, Loss, PanelTargets, Prepared};
-use crate::optim::{Clip, State, clip_scale};
-use crate::phase::{self, Phase};
-use crate::pool::{self, Member, Shared};
-use crate::random::{self, Purpose as Use, Stream};
-use crate::simd::{Element, Isa, Kernel, Simd, Vector};
+use crate::gemm::pack::Source;
+use crate::loss::{Loss, Prepared};
+use crate::optim::State;
+use crate::pool::{self, Shared};
+use crate::simd::{Element, Isa};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -60,26 +58,6 @@ pub struct Session<T> {
     norms: Vec<f64>,
     labels: Vec<i64>,
     order: Option<Order>,
-}
-
-/// The order of an epoch's rows, kept while the epoch is done in parts.
-struct Order {
-    epoch: u64,
-    shuffle: bool,
-    count: usize,
-    picks: Vec<u32>,
-    /// The rows that were named.
-    of: Option<Vec<u32>>,
-}
-
-/// How a pass goes on after its gradients.
-enum After<'a, T> {
-    /// The gradients are what was wanted.
-    Nothing,
-    /// Parameters are updated as soon as their gradient is there.
-    Update(&'a State<T>),
-    /// The norm of the whole gradient comes first.
-    ClipAndUpdate(&'a State<T>),
 }
 
 /// Seconds of work after which a caller's signals and progress are looked at.
@@ -369,7 +347,7 @@ impl<T: Element> Session<T> {
         plan: &Plan<'_>,
         mut look: impl FnMut(usize, f64) -> std::result::Result<(), E>,
     ) -> std::result::Result<(f64, f64), E> {
-        let order = self.order_of(data.rows, plan)?;
+        let order = Order::of(&mut self.order, plan, data.rows, self.seed)?;
         let picks = &order.picks[plan.start..plan.stop.min(order.picks.len()).max(plan.start)];
         let outcome = (|| {
             self.check(&Batch {
@@ -421,67 +399,6 @@ impl<T: Element> Session<T> {
         self.order = Some(order);
         outcome
     }
-
-    /// The order of an epoch: that of the last call if it is the same epoch still.
-    fn order_of(&mut self, count: usize, plan: &Plan<'_>) -> Result<Order> {
-        if plan.batch_size == 0 {
-            return Err(Error::Value("batch_size is 0; expected at least 1".into()));
-        }
-        if count > u32::MAX as usize {
-            return Err(Error::Value(format!(
-                "x has {count} rows; at most {} are supported",
-                u32::MAX
-            )));
-        }
-        let rows = plan.rows.map_or(count, <[u32]>::len);
-        if plan.start > rows {
-            return Err(Error::Value(format!(
-                "start is {}; the epoch has {rows} rows",
-                plan.start
-            )));
-        }
-        if let Some(order) = self.order.take_if(|order| {
-            order.epoch == plan.epoch
-                && order.shuffle == plan.shuffle
-                && order.count == count
-                && order.of.as_deref() == plan.rows
-        }) {
-            return Ok(order);
-        }
-        let mut picks = match plan.rows {
-            Some(rows) => rows.to_vec(),
-            None => (0..count as u32).collect(),
-        };
-        if let Some(row) = picks.iter().find(|&&row| row as usize >= count) {
-            return Err(Error::Value(format!("rows has {row}; x has {count} rows")));
-        }
-        if plan.shuffle {
-            random::shuffle(
-                Stream::new(self.seed, Use::Shuffle, plan.epoch, 0),
-                &mut picks,
-            );
-        }
-        let of = plan.rows.map(<[u32]>::to_vec);
-        Ok(Order {
-            epoch: plan.epoch,
-            shuffle: plan.shuffle,
-            count,
-            picks,
-            of,
-        })
-    }
-}
-
-/// What an epoch goes through.
-#[derive(Clone, Copy, Debug)]
-pub struct Plan<'a> {
-    pub batch_size: usize,
-    pub epoch: u64,
-    pub shuffle: bool,
-    pub rows: Option<&'a [u32]>,
-    pub start: usize,
-    pub stop: usize,
-    pub learning_rates: Option<&'a [f64]>,
 }
 
 fn not_finite(what: &str, value: f64) -> Error {
@@ -494,242 +411,4 @@ fn not_finite(what: &str, value: f64) -> Error {
         "{what} is {value}, not finite; nothing of this step was written. Try a lower learning rate, scaled features or \
          clipping"
     ))
-}
-
-/// What the members of a team share in a step.
-struct Step<'a, T> {
-    network: &'a Network<T>,
-    prepared: &'a Prepared<T>,
-    options: Options,
-    space: &'a Workspace<T>,
-    batch: &'a Batch<'a, T>,
-    labels: Option<&'a [i64]>,
-    weights: Option<&'a [f64]>,
-    /// The gradient is that of Σ weight · loss / divisor.
-    divisor: f64,
-    draw: Draw,
-    after: After<'a, T>,
-    norms: Shared<'a, f64>,
-    /// Σ weight · loss, as bits.
-    loss: &'a AtomicU64,
-    norm: &'a AtomicU64,
-}
-
-struct StepOf<'a, T> {
-    step: &'a Step<'a, T>,
-    member: Member<'a>,
-}
-
-impl<T: Element> Kernel for StepOf<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let (step, member) = (self.step, &self.member);
-        let (network, space, rows) = (step.network, step.space, step.batch.rows);
-        let panels = member.share(rows.div_ceil(PANEL));
-        phase::begin();
-        // SAFETY: the team runs this together, alone at the workspace, the gradients and the optimiser's state; between
-        // two barriers members write disjoint parts and read only what was finished before the first.
-        unsafe {
-            network.load(simd, member, space, &step.batch.x, rows, Some(step.draw));
-            if let Targets::Dense(source) = &step.batch.targets {
-                let target = share(&space.targets);
-                pack_rows(
-                    simd,
-                    source,
-                    None,
-                    rows,
-                    network.outputs,
-                    panels.clone(),
-                    target,
-                    None,
-                );
-            }
-            // Masks are drawn by rows, and used by features.
-            let draws = network.layers.iter().any(|layer| layer.dropout.is_some());
-            if draws || !space.has_own_inputs(member) {
-                member.barrier();
-            }
-            phase::done(Phase::Load);
-            network.forward_layers(simd, member, space, rows, true);
-            phase::done(Phase::Forward);
-            for panel in panels {
-                step.loss_of_panel(simd, panel);
-                network.derive(
-                    simd,
-                    network.layers.len() - 1,
-                    space,
-                    0..network.outputs,
-                    panel,
-                    false,
-                );
-            }
-            member.barrier();
-            phase::done(Phase::Loss);
-            let loss = loss::sum_losses(share(&space.losses).read(0..rows), step.weights);
-            if member.index == 0 {
-                step.loss.store(loss.to_bits(), Ordering::Relaxed);
-            }
-            if !loss.is_finite() {
-                return;
-            }
-            let wanted = Wanted {
-                rows,
-                dx: false,
-                accumulate: false,
-            };
-            let clip = Clip::new(1.0, step.options.clip_value);
-            match step.after {
-                After::Nothing => network.backward_layers(simd, member, space, wanted, None),
-                After::Update(state) => {
-                    let update = Update {
-                        state,
-                        clip,
-                        keep: step.options.keep_grad,
-                    };
-                    network.backward_layers(simd, member, space, wanted, Some(&update));
-                }
-                After::ClipAndUpdate(state) => {
-                    network.backward_layers(simd, member, space, wanted, None);
-                    member.barrier();
-                    clip_and_update(simd, member, state, step.options, step.norms, step.norm);
-                }
-            }
-        }
-    }
-}
-
-impl<T: Element> Step<'_, T> {
-    /// # Safety
-    /// No other thread touches this panel of the last layer's gradient and of the losses.
-    #[inline(always)]
-    unsafe fn loss_of_panel<S: Simd>(&self, simd: S, panel: usize) {
-        let (network, space) = (self.network, self.space);
-        let last = &space.layers[network.layers.len() - 1];
-        let first = panel * PANEL;
-        let count = PANEL.min(self.batch.rows - first);
-        let mut factors = [T::ZERO; PANEL];
-        for (r, factor) in factors.iter_mut().enumerate().take(count) {
-            *factor =
-                T::from_f64(self.weights.map_or(1.0, |weights| weights[first + r]) / self.divisor);
-        }
-        let at = panel * panel_stride(network.outputs);
-        let range = at..at + network.outputs * PANEL;
-        // SAFETY: the outputs and targets were finished before a barrier; the rest is the caller's.
-        unsafe {
-            let targets = match self.labels {
-                Some(labels) => PanelTargets::Classes(&labels[first..first + count]),
-                None => PanelTargets::Dense(share(&space.targets).read(range.clone())),
-            };
-            let logits = share(&last.out).read(range.clone());
-            let gradient = share(&last.gradient).write(range);
-            let losses = share(&space.losses).write(first..first + PANEL);
-            loss::panel(
-                simd,
-                self.prepared,
-                network.outputs,
-                logits,
-                targets,
-                &factors,
-                losses,
-                Some(&mut *gradient),
-            );
-            simd.call(DropTiny(gradient));
-        }
-    }
-}
-
-/// Exponents of two, of float32 and of float64: no gradient so small changes a parameter.
-const LEAST_GRADIENT: [i32; 2] = [-80, -600];
-
-/// Sets what is smaller than [`LEAST_GRADIENT`] to zero. Rows that a network has learned for good would fill the pass back
-/// with subnormal numbers, with which arithmetic is twenty times slower.
-struct DropTiny<'a, T>(&'a mut [T]);
-
-impl<T: Element> Kernel for DropTiny<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let exponent = LEAST_GRADIENT[usize::from(size_of::<T>() == 8)];
-        let least = T::Vector::<S>::splat(simd, T::from_f64(2f64.powi(exponent)));
-        let zero = T::Vector::<S>::zero(simd);
-        for values in self.0.chunks_exact_mut(T::Vector::<S>::LANES) {
-            let value = T::Vector::<S>::load_slice(simd, values);
-            T::Vector::<S>::select(value.abs().lt(least), zero, value).store_slice(values);
-        }
-    }
-}
-
-struct Apply<'a, T> {
-    member: &'a Member<'a>,
-    state: &'a State<T>,
-    options: Options,
-    norms: Shared<'a, f64>,
-    norm: &'a AtomicU64,
-}
-
-impl<T: Element> Kernel for Apply<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        // SAFETY: the team runs this together, alone at the gradients and the optimiser's state.
-        unsafe {
-            clip_and_update(
-                simd,
-                self.member,
-                self.state,
-                self.options,
-                self.norms,
-                self.norm,
-            )
-        }
-    }
-}
-
-/// Clips by norm, then by value, and updates every parameter.
-///
-/// # Safety
-/// The team runs this together, alone at the gradients and the optimiser's state; a barrier after the gradients has been
-/// passed.
-#[inline(always)]
-unsafe fn clip_and_update<S: Simd, T: Element>(
-    simd: S,
-    member: &Member<'_>,
-    state: &State<T>,
-    options: Options,
-    norms: Shared<'_, f64>,
-    norm: &AtomicU64,
-) {
-    let mut scale = 1.0;
-    if let Some(most) = options.clip_norm {
-        let chunks = state.rules.norm_chunks().len();
-        for chunk in member.share(chunks) {
-            // SAFETY: the shares of chunks are disjoint; the gradient is only read here.
-            unsafe { norms.write(chunk..chunk + 1)[0] = state.squared_norm(simd, chunk) };
-        }
-        member.barrier();
-        // SAFETY: finished before the barrier.
-        let mut squared = unsafe { norms.read(0..chunks) }.iter().sum::<f64>();
-        if !squared.is_finite() {
-            // SAFETY: nobody writes the gradient here.
-            squared = unsafe { state.wide_squared_norm() };
-        }
-        if member.index == 0 {
-            norm.store(squared.sqrt().to_bits(), Ordering::Relaxed);
-        }
-        if !squared.is_finite() {
-            return;
-        }
-        scale = clip_scale(squared, most);
-    }
-    let clip = Clip::new(scale, options.clip_value);
-    let lines = member.share(state.len().div_ceil(PANEL));
-    // SAFETY: the shares of lines are disjoint.
-    unsafe {
-        state.update(
-            simd,
-            clip,
-            lines.start * PANEL..state.len().min(lines.end * PANEL),
-        )
-    };
 }
