@@ -146,7 +146,7 @@ impl Pool {
         let work_of_team = unsafe {
             std::mem::transmute::<*const Work<'_>, *const Work<'static>>(std::ptr::from_ref(work))
         };
-        self.team.begin();
+        self.team.begin(count - 1);
         for place in &self.team.places[..count - 1] {
             let task = Task {
                 work: work_of_team,

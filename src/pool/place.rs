@@ -64,7 +64,6 @@ impl Place {
     pub(super) unsafe fn call(&self, task: Task) {
         // SAFETY: the worker does not look at it before it is called.
         unsafe { *self.task.get() = Some(task) };
-        self.arrivals.store(0, Ordering::Relaxed);
         self.rouse_as(CALLED);
     }
 

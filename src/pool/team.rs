@@ -38,13 +38,15 @@ impl Team {
         }
     }
 
-    /// Made ready for a call; nobody is at work.
-    pub(super) fn begin(&self) {
-        self.caller.arrivals.store(0, Ordering::Relaxed);
+    /// Made ready for a call, before any worker hears of it: who is called first may be at a barrier before the next is.
+    pub(super) fn begin(&self, workers: usize) {
+        for index in 0..=workers {
+            self.arrivals(index).store(0, Ordering::Relaxed);
+        }
     }
 
     /// How often member `index` has arrived at a barrier in this call.
-    fn arrivals(&self, index: usize) -> &AtomicU32 {
+    pub(super) fn arrivals(&self, index: usize) -> &AtomicU32 {
         match index.checked_sub(1) {
             None => &self.caller.arrivals,
             Some(worker) => &self.places[worker].arrivals,

@@ -47,6 +47,18 @@ fn members_meet_at_barriers() {
 }
 
 #[test]
+fn a_call_begins_with_nobody_arrived() {
+    let team = Team::new(2);
+    for index in 0..3 {
+        team.meet(index, 1);
+    }
+    let arrivals = || [0, 1, 2].map(|index| team.arrivals(index).load(Ordering::Relaxed));
+    assert_eq!(arrivals(), [1, 1, 1]);
+    team.begin(2);
+    assert_eq!(arrivals(), [0, 0, 0]);
+}
+
+#[test]
 fn small_work_and_nested_calls_stay_on_their_thread() {
     with_threads(3, || {
         run(10.0, &|member| assert_eq!(member.count, 1));
