@@ -36,10 +36,15 @@ def test_ctrl_c_leaves_the_last_whole_step(table, network, trainer_of, assert_sa
     interrupted, other = trainer_of(network(0.3)), trainer_of(network(0.3))
     # A timer's signal reaches the main thread, the one that trains.
     timer = threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT])
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        interrupted.fit(x, y, epochs=100_000)
-    timer.join()
+    # A shell's background jobs begin with the signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            interrupted.fit(x, y, epochs=100_000)
+        timer.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     done = interrupted.global_step
     assert done > 0
     # After the last step of an epoch, it may or may not have been counted yet.
