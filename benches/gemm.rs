@@ -122,11 +122,7 @@ fn main() {
                 Start::Rows(bias.as_ptr()),
                 Epilogue::Relu,
             ),
-            join: if _core::gemm::chained(outputs, inputs) {
-                Join::Interleaved
-            } else {
-                Join::Chain
-            },
+            join: Join::of(outputs, inputs),
             ahead: Ahead::nothing(),
             pack_a: false,
         };

@@ -11,8 +11,7 @@ use crate::activation::{self, Activation};
 use crate::buffer::{Aligned, with_scratch};
 use crate::gemm::pack::{Scale, Source, pack_rows};
 use crate::gemm::{
-    Ahead, Epilogue, Join, Operand, PANEL, Product, Start, Target, chained, padded, panel_stride,
-    panels_len,
+    Ahead, Epilogue, Join, Operand, PANEL, Product, Start, Target, padded, panel_stride, panels_len,
 };
 use crate::network::{Network, Rowwise};
 use crate::pool::{self, Member, Shared};
@@ -267,11 +266,7 @@ unsafe fn block_of_rows<'a, S: Simd, T: Element>(
                     kept: null(),
                     local: false,
                 },
-                join: if chained(layer.outputs, layer.inputs) {
-                    Join::Interleaved
-                } else {
-                    Join::Chain
-                },
+                join: Join::of(layer.outputs, layer.inputs),
                 ahead: Ahead::nothing(),
                 pack_a: false,
             };

@@ -10,9 +10,7 @@ mod tests;
 pub use gradients::linear_backward;
 pub use linear::linear;
 
-use crate::gemm::{
-    Ahead, Epilogue, Join, Operand, PANEL, Product, Start, Target, chained, panel_stride,
-};
+use crate::gemm::{Ahead, Epilogue, Join, Operand, PANEL, Product, Start, Target, panel_stride};
 use std::ptr::null;
 
 /// The sizes of a layer and a batch.
@@ -130,11 +128,7 @@ impl Shape {
 
     /// How the parts of a sum over the inputs are joined: a rule of the layer's shape alone.
     pub fn join(self) -> Join {
-        if chained(self.outputs, self.inputs) {
-            Join::Interleaved
-        } else {
-            Join::Chain
-        }
+        Join::of(self.outputs, self.inputs)
     }
 
     /// Floating-point operations of one product.

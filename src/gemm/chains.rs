@@ -11,7 +11,7 @@ const CHAINS: usize = 16;
 
 /// Whether the forward pass of a layer of this shape uses interleaved chains: a rule of the shape alone.
 #[inline(always)]
-pub fn chained(outputs: usize, inputs: usize) -> bool {
+pub(super) fn chained(outputs: usize, inputs: usize) -> bool {
     outputs < 16 && inputs >= 256
 }
 

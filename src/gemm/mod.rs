@@ -27,13 +27,14 @@ mod chains;
 pub mod kernel;
 pub mod pack;
 mod product;
+mod sums;
 #[cfg(test)]
 mod tests;
 
 pub use blocks::{Caches, caches};
-pub use chains::chained;
 pub use kernel::{Ahead, Epilogue, MOST_BUFFERS, Start};
 pub use product::{Join, LOCAL_LEN, LOCAL_ROW, Operand, Product, Target, packed_len};
+pub use sums::sum_rows;
 
 /// Rows of the batch (or outputs of packed weights) side by side in a panel, whatever the element and the machine.
 pub const PANEL: usize = 16;

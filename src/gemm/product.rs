@@ -1,6 +1,6 @@
 //! A whole product, in blocks and tiles; the part of it that one thread does.
 
-use super::chains::Chains;
+use super::chains::{Chains, chained};
 use super::kernel::{Ahead, Epilogue, Start, Tile, run_tile, tile_vectors};
 use super::{CHUNK, PANEL, caches};
 use crate::simd::{Element, Kernel, Simd, Vector};
@@ -54,6 +54,17 @@ pub enum Join {
     Interleaved,
     /// A chain for each [`CHUNK`] of k, added in order; to what C holds when `accumulate` is set.
     Chunks { accumulate: bool },
+}
+
+impl Join {
+    /// For the outputs of a layer: a rule of its shape alone.
+    pub fn of(outputs: usize, inputs: usize) -> Self {
+        if chained(outputs, inputs) {
+            Join::Interleaved
+        } else {
+            Join::Chain
+        }
+    }
 }
 
 /// C ← A · B for `rows` × `columns` elements, over `k`.

@@ -3,7 +3,7 @@
 #[cfg(unix)]
 mod bounds;
 
-use super::pack::{Scale, Source, blocks, pack_rows, panels_to_columns, sum_rows, unpack_rows};
+use super::pack::{Scale, Source, blocks, pack_rows, panels_to_columns, unpack_rows};
 use super::*;
 use crate::buffer::Aligned;
 use crate::pool::Shared;
@@ -149,7 +149,7 @@ fn relu<T: Element>(x: T) -> T {
 /// The sum of a forward product as the design states it: one chain from the bias, or 16 interleaved ones.
 fn chain_of<T: Scalar>(outputs: usize, bias: T, products: impl Iterator<Item = (T, T)>) -> T {
     let terms: Vec<_> = products.collect();
-    if !chained(outputs, terms.len()) {
+    if Join::of(outputs, terms.len()) == Join::Chain {
         return terms.iter().fold(bias, |sum, &(a, b)| a.fma(b, sum));
     }
     let mut sums = [T::ZERO; 16];
@@ -199,11 +199,7 @@ fn check_layer<T: Scalar>(isa: Isa, outputs: usize, inputs: usize, batch: usize,
             kept: null(),
             local: false,
         },
-        join: if chained(outputs, inputs) {
-            Join::Interleaved
-        } else {
-            Join::Chain
-        },
+        join: Join::of(outputs, inputs),
         ahead: Ahead::nothing(),
         pack_a: false,
     };
@@ -354,11 +350,7 @@ fn check_layer<T: Scalar>(isa: Isa, outputs: usize, inputs: usize, batch: usize,
             kept: null(),
             local: false,
         },
-        join: if chained(outputs, inputs) {
-            Join::Interleaved
-        } else {
-            Join::Chain
-        },
+        join: Join::of(outputs, inputs),
         ahead: Ahead::nothing(),
         pack_a: false,
     };

@@ -134,9 +134,6 @@ fn place(several: bool, row: usize, column: usize) -> String {
 /// Floating-point operations that the check of a number is reckoned to cost: to read it, mostly.
 const CHECK_FLOPS: f64 = 10.0;
 
-/// Numbers from which on threads may share their check.
-const WORTH_SHARING: usize = 1 << 14;
-
 #[derive(Clone, Copy)]
 enum Allowed<T> {
     Between(T, T),
@@ -209,9 +206,6 @@ impl DenseCheck {
                 Allowed::Either(low, T::ONE)
             }
         };
-        if values.len() < WORTH_SHARING {
-            return Isa::best().run(AllWithin { range, values });
-        }
         let fit = AtomicBool::new(true);
         pool::run(values.len() as f64 * CHECK_FLOPS, &|member| {
             let values = &values[member.share(values.len())];

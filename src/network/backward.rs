@@ -6,8 +6,7 @@ use super::forward::{ApplyMasks, needs_columns, share};
 use super::workspace::Workspace;
 use super::{Linear, Network, Rowwise};
 use crate::activation::{self, Activation};
-use crate::gemm::pack::sum_rows;
-use crate::gemm::{LOCAL_ROW, PANEL, Product, Target, panel_stride};
+use crate::gemm::{LOCAL_ROW, PANEL, Product, Target, panel_stride, sum_rows};
 use crate::optim::{Clip, Rectangle, State};
 use crate::phase::{self, Phase};
 use crate::pool::{Member, Shared};
@@ -245,16 +244,8 @@ impl<T: Element> Network<T> {
             unsafe {
                 match update {
                     None => product.run(simd, units, null_mut(), |_, _| {}),
-                    // Rows narrower than a panel are updated together, as they lie in the gradient's buffer.
-                    Some(update) if linear.inputs < PANEL => {
-                        product.run(simd, units, null_mut(), |rows, _| {
-                            let at = linear.weight;
-                            let done =
-                                at + rows.start * linear.inputs..at + rows.end * linear.inputs;
-                            update.state.update(simd, update.clip, done);
-                        });
-                    }
-                    Some(update) if update.keep => {
+                    // Rows narrower than a panel lie there side by side, to be updated as one.
+                    Some(update) if update.keep || linear.inputs < PANEL => {
                         product.run(simd, units, null_mut(), |rows, columns| {
                             let at = rectangle(linear, &rows, &columns);
                             let gradient = flat.add(at.start).cast_const();

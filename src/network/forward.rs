@@ -6,7 +6,7 @@ use super::workspace::{LayerSpace, Workspace};
 use super::{Dropout, Layer, Network, Rowwise};
 use crate::activation::{self, Activation, Keeps};
 use crate::buffer::Aligned;
-use crate::gemm::pack::{Scale, Source, blocks, pack_rows, panels_to_columns};
+use crate::gemm::pack::{Scale, Source, blocks, pack_rows, panels_to_columns, unpack_rows};
 use crate::gemm::{Epilogue, PANEL, panel_stride};
 use crate::pool::{Member, Shared};
 use crate::random::DropoutMask;
@@ -94,6 +94,25 @@ impl<T: Element> Network<T> {
                 }
             }
         }
+    }
+
+    /// This member's part of writing the last layer's output to a row-major matrix.
+    ///
+    /// # Safety
+    /// `out` holds `rows` rows; the forward pass is done, its last barrier passed.
+    #[inline(always)]
+    pub(super) unsafe fn unload<S: Simd>(
+        &self,
+        simd: S,
+        member: &Member<'_>,
+        space: &Workspace<T>,
+        rows: usize,
+        out: Shared<'_, T>,
+    ) {
+        let last = share(&space.layers[self.layers.len() - 1].out);
+        let (panels, outputs) = (member.share(rows.div_ceil(PANEL)), self.outputs);
+        // SAFETY: the shares of the members are disjoint panels.
+        unsafe { unpack_rows(simd, rows, outputs, panels, last, out, outputs) };
     }
 
     /// All layers; the members meet after each.

@@ -3,10 +3,8 @@
 #![allow(unsafe_code)]
 
 use super::Network;
-use super::forward::share;
 use super::workspace::{Purpose, Workspace};
-use crate::gemm::PANEL;
-use crate::gemm::pack::{Source, unpack_rows};
+use crate::gemm::pack::Source;
 use crate::pool::{self, Member, Shared};
 use crate::simd::{Element, Isa, Kernel, Simd};
 use std::ops::Range;
@@ -40,17 +38,7 @@ impl<T: Element> Kernel for Predict<'_, T> {
             network.load(simd, &member, space, &x, rows, None);
             member.barrier();
             network.forward_layers(simd, &member, space, rows, false);
-            let last = &space.layers[space.layers.len() - 1].out;
-            let panels = member.share(rows.div_ceil(PANEL));
-            unpack_rows(
-                simd,
-                rows,
-                network.outputs,
-                panels,
-                share(last),
-                out,
-                network.outputs,
-            );
+            network.unload(simd, &member, space, rows, out);
             member.barrier();
         }
     }

@@ -159,17 +159,7 @@ impl<T: Element> Kernel for Forward<'_, T> {
             network.load(simd, &member, space, &x, rows, Some(draw));
             member.barrier();
             network.forward_layers(simd, &member, space, rows, true);
-            let last = &space.layers[space.layers.len() - 1].out;
-            let panels = member.share(rows.div_ceil(PANEL));
-            unpack_rows(
-                simd,
-                rows,
-                network.outputs,
-                panels,
-                share(last),
-                out,
-                network.outputs,
-            );
+            network.unload(simd, &member, space, rows, out);
         }
     }
 }

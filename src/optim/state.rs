@@ -135,6 +135,11 @@ impl<T: Element> State<T> {
         gradient: *const T,
         gradient_stride: usize,
     ) {
+        let mut at = at;
+        if at.columns == at.stride && at.columns == gradient_stride {
+            // Rows without a gap between them are one.
+            (at.rows, at.columns) = (1, at.rows * at.columns);
+        }
         simd.call(UpdateRows {
             state: self,
             clip,

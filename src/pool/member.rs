@@ -1,9 +1,7 @@
 //! One thread of a team.
 
-use super::SPIN;
 use super::team::Team;
 use std::ops::Range;
-use std::time::Instant;
 
 /// One thread of a team.
 pub struct Member<'a> {
@@ -46,31 +44,6 @@ impl Member<'_> {
     pub fn barrier(&self) {
         if let Some(team) = self.team {
             team.meet(self.index, self.count);
-        }
-    }
-}
-
-/// Spins, then yields the core, then sleeps in short naps, until `ready`.
-pub(super) fn wait_until(mut ready: impl FnMut() -> bool) {
-    for _ in 0..64 {
-        if ready() {
-            return;
-        }
-        std::hint::spin_loop();
-    }
-    let start = Instant::now();
-    loop {
-        for _ in 0..64 {
-            if ready() {
-                return;
-            }
-            std::hint::spin_loop();
-        }
-        let waited = start.elapsed();
-        if waited > 20 * SPIN {
-            std::thread::sleep(SPIN / 2);
-        } else if waited > SPIN {
-            std::thread::yield_now();
         }
     }
 }

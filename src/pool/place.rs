@@ -38,8 +38,6 @@ pub(super) struct Place {
 // SAFETY: the task is written only by the holder of the team while the worker is not called, and read only by the worker
 // once it is; what it points to is shared by the whole team (`Work` is `Sync`).
 unsafe impl Sync for Place {}
-// SAFETY: as above.
-unsafe impl Send for Place {}
 
 impl Place {
     /// A worker that is about to come counts as one that waits: it looks for a call before it sleeps.

@@ -3,12 +3,13 @@
 //! What one core writes costs another some hundred nanoseconds to read. So a worker and its caller have one cache line
 //! between them ([`Place`]): in it the worker finds its work, and the caller that the worker has arrived or finished.
 
-use super::member::wait_until;
+use super::SPIN;
 use super::place::Place;
 use std::any::Any;
 use std::panic::panic_any;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Instant;
 
 /// Carried by the panic of a member whose team-mate panicked.
 struct TeamPanicked;
@@ -94,5 +95,30 @@ impl Team {
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
             .take()
+    }
+}
+
+/// Spins, then yields the core, then sleeps in short naps, until `ready`.
+fn wait_until(mut ready: impl FnMut() -> bool) {
+    for _ in 0..64 {
+        if ready() {
+            return;
+        }
+        std::hint::spin_loop();
+    }
+    let start = Instant::now();
+    loop {
+        for _ in 0..64 {
+            if ready() {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+        let waited = start.elapsed();
+        if waited > 20 * SPIN {
+            std::thread::sleep(SPIN / 2);
+        } else if waited > SPIN {
+            std::thread::yield_now();
+        }
     }
 }

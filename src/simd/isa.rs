@@ -6,6 +6,7 @@ use super::portable::Portable;
 use super::{Kernel, Simd};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 /// An instruction set that this machine has; only [`Isa::available`] and [`FromStr`] make one.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,7 +56,8 @@ impl Isa {
     }
 
     pub fn best() -> Isa {
-        Self::available()[0]
+        static BEST: OnceLock<Isa> = OnceLock::new();
+        *BEST.get_or_init(|| Self::available()[0])
     }
 
     pub fn name(self) -> &'static str {

@@ -1,6 +1,6 @@
 //! Nothing is read or written past the operands: they end (or begin) where a page that nobody may touch begins (or ends).
 
-use super::super::pack::{Source, blocks, pack_rows, panels_to_columns, sum_rows, unpack_rows};
+use super::super::pack::{Source, blocks, pack_rows, panels_to_columns, unpack_rows};
 use super::super::*;
 use super::{Call, OnSimd, SIZES};
 use crate::dense::Shape;
@@ -163,11 +163,7 @@ impl<T: Element> OnSimd for Products<T> {
                 kept: null(),
                 local: false,
             },
-            join: if chained(outputs, inputs) {
-                Join::Interleaved
-            } else {
-                Join::Chain
-            },
+            join: Join::of(outputs, inputs),
             ahead: Ahead::nothing(),
             pack_a: false,
         });
