@@ -1,5 +1,5 @@
 //! Where the time of a training step goes: `cargo bench --no-default-features --features phases --bench step [THREADS
-//! [ISA]]`.
+//! [ISA [NET]]]`, a net by its number below.
 //!
 //! Adam with cross-entropy. For each net the median step and, of the calling thread, the share of each phase and its
 //! GFLOP/s in per cent of the FMA peak measured before and after.
@@ -113,10 +113,16 @@ fn main() {
     let isa: Isa = arguments.next().map_or_else(Isa::best, |a| {
         a.parse().expect("an instruction set of this machine")
     });
+    let only: Option<usize> = arguments
+        .next()
+        .map(|a| a.parse().expect("the number of a net"));
     set_num_threads(threads);
     let mut peak = fma_peak::<f32>(isa, 0.05);
     println!("{isa:?}, {threads} threads; µs and GFLOP/s of one thread");
-    for (sizes, batch) in NETS {
+    for (number, (sizes, batch)) in NETS.into_iter().enumerate() {
+        if only.is_some_and(|only| only != number) {
+            continue;
+        }
         let mut trained = compiled(sizes);
         let x = filled(batch * sizes[0], 2.0);
         let labels: Vec<i64> = (0..batch as i64).map(|i| i * 7 % 10).collect();

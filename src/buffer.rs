@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use std::alloc::{Layout, alloc_zeroed, dealloc};
+use crate::memory::Memory;
 use std::ops::{Deref, DerefMut};
 use std::panic::panic_any;
 use std::ptr::NonNull;
@@ -29,8 +29,7 @@ unsafe impl Plain for u16 {}
 pub struct Aligned<T> {
     start: NonNull<T>,
     len: usize,
-    allocation: NonNull<u8>,
-    layout: Layout,
+    _memory: Memory,
 }
 
 // SAFETY: owns plain memory.
@@ -52,22 +51,18 @@ impl<T: Plain> Aligned<T> {
     pub fn staggered(len: usize, stagger: usize) -> Self {
         let bytes = len
             .checked_mul(size_of::<T>())
-            .and_then(|bytes| bytes.checked_add((stagger + 1) * LINE));
-        let layout = bytes
-            .and_then(|bytes| Layout::from_size_align(bytes, LINE).ok())
+            .and_then(|bytes| bytes.checked_add((stagger + 1) * LINE))
+            .filter(|&bytes| bytes <= isize::MAX as usize)
             .expect("a buffer's size overflows");
-        // SAFETY: the layout has at least a line.
-        let allocation = unsafe { alloc_zeroed(layout) };
-        let Some(allocation) = NonNull::new(allocation) else {
-            panic_any(OutOfMemory(layout.size()))
+        let Some(memory) = Memory::zeroed(bytes) else {
+            panic_any(OutOfMemory(bytes))
         };
-        // SAFETY: the allocation has `stagger` + 1 lines beside the elements; zero bytes are zero elements.
-        let start = unsafe { allocation.add(stagger * LINE) }.cast();
+        // SAFETY: the memory has `stagger` + 1 lines beside the elements; zero bytes are zero elements.
+        let start = unsafe { memory.start().add(stagger * LINE) }.cast();
         Self {
             start,
             len,
-            allocation,
-            layout,
+            _memory: memory,
         }
     }
 }
@@ -77,21 +72,11 @@ impl<T> Aligned<T> {
     pub const EMPTY: Self = Self {
         start: NonNull::dangling(),
         len: 0,
-        allocation: NonNull::dangling(),
-        layout: Layout::new::<()>(),
+        _memory: Memory::EMPTY,
     };
 
     pub fn as_mut_pointer(&self) -> *mut T {
         self.start.as_ptr()
-    }
-}
-
-impl<T> Drop for Aligned<T> {
-    fn drop(&mut self) {
-        if self.layout.size() > 0 {
-            // SAFETY: allocated with this layout; elements need no drop.
-            unsafe { dealloc(self.allocation.as_ptr(), self.layout) }
-        }
     }
 }
 

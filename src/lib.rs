@@ -9,6 +9,7 @@ pub mod gemm;
 pub mod lanes;
 pub mod loss;
 pub mod math;
+mod memory;
 pub mod network;
 pub mod optim;
 pub mod peak;
