@@ -125,7 +125,9 @@ fn main() {
         }
         let mut trained = compiled(sizes);
         let x = filled(batch * sizes[0], 2.0);
-        let labels: Vec<i64> = (0..batch as i64).map(|i| i * 7 % 10).collect();
+        let labels: Vec<i64> = (0..batch as i64)
+            .map(|i| i * 7 % sizes[sizes.len() - 1] as i64)
+            .collect();
         let batch_of = Batch {
             x: Source::rows(&x, sizes[0]),
             targets: Targets::Classes(&labels),

@@ -90,9 +90,6 @@ pub unsafe fn pack_rows<S: Simd, T: Element>(
     });
 }
 
-/// Features so few that copying one element after the other is soonest done.
-const NARROW: usize = 4;
-
 /// [`pack_rows`] as a kernel; its maker keeps that function's promises.
 struct PackRows<'a, T> {
     source: &'a Source<'a, T>,
@@ -108,7 +105,6 @@ impl<T: Element> Kernel for PackRows<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let mut staging = [T::ZERO; PANEL * PANEL];
         let plain = self.scale.is_none()
             && self.source.picks.is_none()
             && self.source.column_stride == 1
@@ -130,31 +126,16 @@ impl<T: Element> Kernel for PackRows<'_, T> {
                     self.turn_in_place(simd, first, feature, columns, turned);
                     continue;
                 }
+                let mut staging = [T::ZERO; PANEL * PANEL];
                 let rows = columns.unwrap_or(&mut staging);
-                if count < PANEL || width < PANEL {
-                    rows.fill(T::ZERO);
-                    turned.fill(T::ZERO);
-                }
-                if self.source.column_stride == 1 && width > NARROW {
-                    for (r, out) in rows.chunks_exact_mut(PANEL).enumerate().take(count) {
-                        // SAFETY: the row has `features` elements.
-                        let from = unsafe {
-                            std::slice::from_raw_parts(self.element(first + r, feature), width)
-                        };
-                        copy_scaled(simd, from, feature, self.scale, &mut out[..width]);
-                    }
-                    transpose_block(simd, rows, turned);
-                } else {
-                    for (r, j) in (0..count).flat_map(|r| (0..width).map(move |j| (r, j))) {
-                        // SAFETY: as above.
-                        let mut value = unsafe { *self.element(first + r, feature + j) };
-                        if let Some(s) = self.scale {
-                            value = (value - s.shift[feature + j]) * s.factor[feature + j];
-                        }
-                        rows[r * PANEL + j] = value;
-                        turned[j * PANEL + r] = value;
+                for (r, out) in rows.chunks_exact_mut(PANEL).enumerate() {
+                    if r < count {
+                        self.copy_row(simd, first + r, feature, width, out);
+                    } else {
+                        out.fill(T::ZERO);
                     }
                 }
+                transpose_block(simd, rows, turned);
             }
         }
     }
@@ -165,6 +146,36 @@ impl<T: Element> PackRows<'_, T> {
     fn element(&self, row: usize, feature: usize) -> *const T {
         let along = feature as isize * self.source.column_stride;
         self.source.row(row).wrapping_offset(along)
+    }
+
+    /// One row's part of a block, scaled, and zeros after it: whole vectors, because a load that meets several stores
+    /// that are still on their way waits for them.
+    #[inline(always)]
+    fn copy_row<S: Simd>(&self, simd: S, row: usize, feature: usize, width: usize, out: &mut [T]) {
+        let mut gathered = [T::ZERO; PANEL];
+        // SAFETY: the row has `features` elements, `width` from `feature` on.
+        let from = unsafe {
+            if self.source.column_stride == 1 {
+                std::slice::from_raw_parts(self.element(row, feature), width)
+            } else {
+                for (j, value) in gathered[..width].iter_mut().enumerate() {
+                    *value = *self.element(row, feature + j);
+                }
+                &gathered[..width]
+            }
+        };
+        let lanes = T::Vector::<S>::LANES;
+        for (j, out) in out.chunks_exact_mut(lanes).enumerate() {
+            let part = (j * lanes).min(width)..(j * lanes + lanes).min(width);
+            let mut value = T::Vector::<S>::load_tail(simd, &from[part.clone()]);
+            if let Some(s) = self.scale {
+                let part = feature + part.start..feature + part.end;
+                let shift = T::Vector::<S>::load_tail(simd, &s.shift[part.clone()]);
+                let factor = T::Vector::<S>::load_tail(simd, &s.factor[part]);
+                value = (value - shift) * factor;
+            }
+            value.store_slice(out);
+        }
     }
 
     /// A whole block of rows that lie evenly, unscaled.
@@ -191,28 +202,6 @@ impl<T: Element> PackRows<'_, T> {
         }
         // SAFETY: 16 such rows, and a whole block.
         unsafe { turn(simd, from, row, turned.as_mut_ptr(), PANEL) };
-    }
-}
-
-/// One row's part of a block.
-#[inline(always)]
-fn copy_scaled<S: Simd, T: Element>(
-    simd: S,
-    from: &[T],
-    feature: usize,
-    scale: Option<Scale<'_, T>>,
-    out: &mut [T],
-) {
-    let lanes = T::Vector::<S>::LANES;
-    for (j, (out, from)) in out.chunks_mut(lanes).zip(from.chunks(lanes)).enumerate() {
-        let mut value = T::Vector::<S>::load_tail(simd, from);
-        if let Some(s) = scale {
-            let at = feature + j * lanes;
-            let shift = T::Vector::<S>::load_tail(simd, &s.shift[at..at + from.len()]);
-            let factor = T::Vector::<S>::load_tail(simd, &s.factor[at..at + from.len()]);
-            value = (value - shift) * factor;
-        }
-        value.store_tail(out);
     }
 }
 

@@ -89,35 +89,48 @@ pub struct Product<T> {
 }
 
 impl<T: Element> Product<T> {
+    /// Written with few divisions: for the smallest nets they would take as long as the products.
     fn grid<S: Simd>(&self) -> Grid {
-        let (tile_rows, vectors) = match self.join {
-            Join::Interleaved => (1, PANEL / T::Vector::<S>::LANES),
+        let lanes = T::Vector::<S>::LANES;
+        let (tiles, vectors) = match self.join {
+            Join::Interleaved => (self.rows, PANEL / lanes),
+            _ if self.c.local => (self.rows.div_ceil(S::TILE_ROWS), S::TILE_VECTORS),
             _ => (
-                S::TILE_ROWS,
-                if self.c.local {
-                    S::TILE_VECTORS
-                } else {
-                    tile_vectors::<S>(self.rows)
-                },
+                self.rows.div_ceil(S::TILE_ROWS),
+                tile_vectors::<S>(self.rows),
             ),
         };
-        // Whole panels, so that what comes after a group finds its features' rows side by side.
-        let width = (vectors * T::Vector::<S>::LANES).max(PANEL);
-        let tiles = self.rows.div_ceil(tile_rows);
+        let (tile_rows, longer) = match tiles {
+            0 | 1 => (self.rows, 0),
+            _ => (self.rows / tiles, self.rows % tiles),
+        };
+        // Whole panels, so that what comes after a group finds its features' rows side by side; a power of two.
+        let width = (vectors * lanes).max(PANEL);
+        let half_l2 = caches().l2 / 2 / size_of::<T>();
         let block_rows = if self.pack_a {
             PACKED_ROWS
+        } else if self.k * MOST_ROWS <= half_l2 {
+            MOST_ROWS
         } else {
-            block_rows::<T>(self.k)
+            half_l2 / self.k
         };
         Grid {
             tiles,
-            tile_rows: self.rows / tiles.max(1),
-            longer: self.rows % tiles.max(1),
+            tile_rows,
+            longer,
             columns: self.columns,
-            groups: self.columns.div_ceil(width),
+            groups: (self.columns + width - 1) >> width.trailing_zeros(),
             vectors,
             width,
-            block: (block_rows / tile_rows).max(1),
+            block: match self.join {
+                Join::Interleaved => block_rows.max(1),
+                _ => (block_rows / S::TILE_ROWS).max(1),
+            },
+            part: match self.join {
+                Join::Chain => (half_l2 >> width.trailing_zeros()).next_multiple_of(PANEL),
+                Join::Interleaved => self.k,
+                Join::Chunks { .. } => CHUNK,
+            },
         }
     }
 
@@ -125,11 +138,6 @@ impl<T: Element> Product<T> {
     pub fn units<S: Simd>(&self) -> usize {
         let grid = self.grid::<S>();
         grid.tiles * grid.groups
-    }
-
-    /// The part of k that a group of B should have at most, to stay in the second-level cache.
-    fn chain_part(&self, width: usize) -> usize {
-        (caches().l2 / 2 / (width * size_of::<T>())).next_multiple_of(PANEL)
     }
 
     /// Computes a range of units. `after` is told of every finished rectangle (rows, columns), a group of columns
@@ -154,10 +162,10 @@ impl<T: Element> Product<T> {
         // LOOP 1: blocks.
         let mut left = units;
         while !left.is_empty() {
-            let block = grid.block(left.clone());
-            left.start = block.end;
+            let (tiles, groups) = grid.block(left.clone());
+            left.start += tiles.len() * groups.len();
             // SAFETY: as the caller's.
-            unsafe { self.run_block(simd, &grid, block, packed, &mut after) }
+            unsafe { self.run_block(simd, &grid, tiles, groups, packed, &mut after) }
         }
     }
 
@@ -168,12 +176,12 @@ impl<T: Element> Product<T> {
         &self,
         simd: S,
         grid: &Grid,
-        units: Range<usize>,
+        tiles: Range<usize>,
+        groups: Range<usize>,
         packed: *mut T,
         after: &mut impl FnMut(Range<usize>, Range<usize>),
     ) {
-        let tiles = units.start / grid.groups..units.end.div_ceil(grid.groups);
-        let (rows, columns) = grid.rectangle(units);
+        let rows = grid.tile_start(tiles.start)..grid.tile_start(tiles.end);
         let mut block = Block {
             tiles,
             first_row: rows.start,
@@ -197,12 +205,12 @@ impl<T: Element> Product<T> {
                 });
             }
             // LOOP 3: groups of columns.
-            for column in columns.clone().step_by(grid.width.max(1)) {
-                let group = column..columns.end.min(column + grid.width);
+            for group in groups.clone() {
+                let columns = group * grid.width..grid.columns.min((group + 1) * grid.width);
                 // SAFETY: the caller's.
-                unsafe { self.run_group(simd, grid, &block, group.clone()) };
+                unsafe { self.run_group(simd, grid, &block, columns.clone()) };
                 if last {
-                    after(rows.clone(), group);
+                    after(rows.clone(), columns);
                 }
             }
             if last {
@@ -221,15 +229,10 @@ impl<T: Element> Product<T> {
         block: &Block<T>,
         columns: Range<usize>,
     ) {
-        let part = match self.join {
-            Join::Chain => self.chain_part(grid.width),
-            Join::Interleaved => self.k,
-            Join::Chunks { .. } => CHUNK,
-        };
         // LOOP 4: parts of k.
         let mut k = block.k.start;
         loop {
-            let k_here = part.min(block.k.end - k);
+            let k_here = grid.part.min(block.k.end - k);
             // LOOP 5: row tiles.
             for t in block.tiles.clone() {
                 // SAFETY: the caller's.
@@ -420,6 +423,8 @@ struct Grid {
     width: usize,
     /// Row tiles in a block.
     block: usize,
+    /// The part of k after which the next tile begins: what a group of B may have, to stay in the second-level cache.
+    part: usize,
 }
 
 impl Grid {
@@ -429,32 +434,18 @@ impl Grid {
         t * self.tile_rows + t.min(self.longer)
     }
 
-    /// The first units of a range that make one block: whole row tiles, or the part of one at the range's edge.
+    /// The row tiles and the groups of the first units of a range that make one block: whole row tiles, or the part of
+    /// one at the range's edge.
     #[inline(always)]
-    fn block(&self, units: Range<usize>) -> Range<usize> {
-        let groups = self.groups;
-        let (group, left) = (units.start % groups, units.len());
-        let count = if group == 0 && left >= groups {
-            (left / groups).min(self.block) * groups
+    fn block(&self, units: Range<usize>) -> (Range<usize>, Range<usize>) {
+        let (tile, group) = (units.start / self.groups, units.start % self.groups);
+        let left = units.len();
+        if group == 0 && left >= self.groups {
+            let tiles = (left / self.groups).min(self.block);
+            (tile..tile + tiles, 0..self.groups)
         } else {
-            (groups - group).min(left)
-        };
-        units.start..units.start + count
-    }
-
-    /// The rows and columns of a block.
-    #[inline(always)]
-    fn rectangle(&self, block: Range<usize>) -> (Range<usize>, Range<usize>) {
-        let tiles = block.start / self.groups..block.end.div_ceil(self.groups);
-        let groups = if tiles.len() == 1 {
-            block.start % self.groups..(block.end - 1) % self.groups + 1
-        } else {
-            0..self.groups
-        };
-        (
-            self.tile_start(tiles.start)..self.tile_start(tiles.end),
-            groups.start * self.width..self.columns.min(groups.end * self.width),
-        )
+            (tile..tile + 1, group..self.groups.min(group + left))
+        }
     }
 }
 
@@ -475,13 +466,9 @@ fn packed_depth<T>() -> usize {
     (caches().l2 / 2 / (PACKED_ROWS * size_of::<T>())).next_multiple_of(PANEL)
 }
 
-/// The most rows in a block.
+/// The most rows in a block; fewer where they would fill more than half of the second-level cache: the other half is for
+/// what streams past.
 const MOST_ROWS: usize = 128;
-
-/// Rows of A over `k` that fill half of the second-level cache: the other half is for what streams past.
-fn block_rows<T>(k: usize) -> usize {
-    (caches().l2 / 2 / (k.max(1) * size_of::<T>())).min(MOST_ROWS)
-}
 
 /// Elements of the buffer that a thread needs to pack A over `k`, on any instruction set: a slot is at most twice its
 /// tile.

@@ -36,6 +36,10 @@ impl Member<'_> {
     /// This member's contiguous part of `0..total`; the same at every call.
     #[inline(always)]
     pub fn share(&self, total: usize) -> Range<usize> {
+        // Without divisions where there is nothing to divide: the smallest nets would notice.
+        if self.count == 1 {
+            return 0..total;
+        }
         total * self.index / self.count..total * (self.index + 1) / self.count
     }
 
