@@ -112,9 +112,10 @@ impl<T> Ahead<T> {
 #[inline(always)]
 fn prefetch_for_writing<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch of any address is harmless.
+    // SAFETY: a prefetch of any address is harmless, and where a processor lacks this one it does nothing. The intrinsic
+    // would become a prefetch for reading, which leaves the line with other cores as well.
     unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_ET0 }>(address.cast());
+        std::arch::asm!("prefetchw [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = address;

@@ -266,10 +266,14 @@ impl<T: Element> Network<T> {
                             local: true,
                             ..product.c
                         };
-                        let ahead =
-                            update
-                                .state
-                                .ahead(linear.weight, linear.outputs, linear.inputs);
+                        // Every thread has read some columns of all weights for the gradient of the input.
+                        let read_by_others = member.count > 1 && (l > 0 || wanted.dx);
+                        let ahead = update.state.ahead(
+                            linear.weight,
+                            linear.outputs,
+                            linear.inputs,
+                            read_by_others,
+                        );
                         let product = Product {
                             c,
                             ahead,

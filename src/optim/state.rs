@@ -149,15 +149,24 @@ impl<T: Element> State<T> {
         });
     }
 
-    /// The parameter that begins at `start`, and its slots, as memory to be written, rows `stride` apart; nothing of a
-    /// parameter that stays in the second-level cache from step to step.
-    pub fn ahead(&self, start: usize, rows: usize, stride: usize) -> Ahead<T> {
+    /// Of the parameter that begins at `start` what its update will wait for, as memory to be written, rows `stride`
+    /// apart: the parameter and its slots, or, where they stay in the second-level cache from step to step, nothing;
+    /// but the parameter alone if other threads have read it since.
+    pub fn ahead(
+        &self,
+        start: usize,
+        rows: usize,
+        stride: usize,
+        read_by_others: bool,
+    ) -> Ahead<T> {
         let used = self.rules.slot_names().len();
+        let stays = (1 + used) * rows * stride * size_of::<T>() <= caches().l2;
         let mut ahead = Ahead::nothing();
-        if (1 + used) * rows * stride * size_of::<T>() <= caches().l2 {
-            return ahead;
-        }
-        ahead.count = 1 + used;
+        ahead.count = match (stays, read_by_others) {
+            (false, _) => 1 + used,
+            (true, true) => 1,
+            (true, false) => 0,
+        };
         ahead.row = stride;
         let flats = std::iter::once(&self.parameters).chain(&self.slots[..used]);
         for (buffer, flat) in ahead.buffers.iter_mut().zip(flats) {
