@@ -134,6 +134,28 @@ impl<T: Element> Product<T> {
         }
     }
 
+    /// The product's part in some panels of columns.
+    pub fn of_panels(&self, panels: Range<usize>) -> Self {
+        let first = panels.start * PANEL;
+        let offset = panels.start * self.c.panel;
+        let c = Target {
+            start: self.c.start.wrapping_add(offset),
+            kept: self.c.kept.wrapping_add(offset),
+            begin: match self.c.begin {
+                Start::Columns(bias) => Start::Columns(bias.wrapping_add(first)),
+                other => other,
+            },
+            ..self.c
+        };
+        Self {
+            columns: self.columns.min(panels.end * PANEL) - first,
+            b: self.b.wrapping_add(panels.start * self.b_panel),
+            c,
+            ahead: self.ahead.from(first),
+            ..*self
+        }
+    }
+
     /// The number of units of work.
     pub fn units<S: Simd>(&self) -> usize {
         let grid = self.grid::<S>();

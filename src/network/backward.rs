@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use super::division::run_part;
 use super::forward::{ApplyMasks, needs_columns, share};
 use super::workspace::Workspace;
 use super::{Linear, Network, Rowwise};
@@ -63,6 +64,10 @@ impl<T: Element> Network<T> {
         update: Option<&Update<'_, T>>,
     ) {
         let rows = wanted.rows;
+        // Layers whose parameters have no gradient yet, because other members may still read their weights.
+        let mut waiting = self.layers.len();
+        // Whether all members may read all rows of the last gradient, or each its own.
+        let mut met = true;
         for l in (0..self.layers.len()).rev() {
             let layer = &self.layers[l];
             let gradient = &space.layers[l].gradient;
@@ -83,15 +88,20 @@ impl<T: Element> Network<T> {
                         );
                     }
                 }
-                member.barrier();
             }
             if l > 0 || wanted.dx {
+                // What is computed for the first layer's gradient, which most weights wait for, stays with their thread.
+                let own = self.own_panels(l, member, rows).filter(|_| l > 1);
+                if own.is_none() && !met {
+                    member.barrier();
+                }
                 let target = if l > 0 {
                     &space.layers[l - 1].gradient
                 } else {
                     &space.dx
                 };
-                // SAFETY: members write disjoint parts of the target, and read what was finished before a barrier.
+                // SAFETY: members write disjoint parts of the target, and read what was finished before a barrier or by
+                // themselves.
                 unsafe {
                     if let Some(linear) = &layer.linear {
                         let packed = share(&space.packed[member.index]);
@@ -103,12 +113,19 @@ impl<T: Element> Network<T> {
                             target.as_mut_pointer(),
                             kept,
                         );
-                        let units = member.share(product.units::<S>());
-                        product.run(simd, units, packed.as_ptr(), |features, columns| {
-                            for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
-                                self.before(simd, l, space, features.clone(), panel, relu);
-                            }
-                        });
+                        let own = own.clone();
+                        run_part(
+                            simd,
+                            &product,
+                            member,
+                            own,
+                            packed.as_ptr(),
+                            |features, columns| {
+                                for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
+                                    self.before(simd, l, space, features.clone(), panel, relu);
+                                }
+                            },
+                        );
                     } else {
                         for panel in member.share(rows.div_ceil(PANEL)) {
                             let at = panel * panel_stride(layer.inputs);
@@ -120,14 +137,20 @@ impl<T: Element> Network<T> {
                         }
                     }
                 }
+                phase::done(Phase::InputGradient);
+                met = own.is_none();
+                if !met {
+                    continue;
+                }
                 member.barrier();
                 phase::done(Phase::InputGradient);
             }
-            if let Some(linear) = &layer.linear {
-                // SAFETY: members write disjoint parts of the gradient buffer; this layer's weights were last read
+            for l in (l..waiting).rev() {
+                // SAFETY: members write disjoint parts of the gradient buffer; these layers' weights were last read
                 // before the barrier.
-                unsafe { self.parameter_gradients(simd, member, linear, l, space, wanted, update) };
+                unsafe { self.parameter_gradients(simd, member, l, space, wanted, update) };
             }
+            waiting = l;
         }
     }
 
@@ -209,7 +232,7 @@ impl<T: Element> Network<T> {
         }
     }
 
-    /// dW = dZᵀ·X and db of layer l, this member's part.
+    /// dW = dZᵀ·X and db of layer l, if it has any, this member's part.
     ///
     /// # Safety
     /// As [`Network::backward_layers`].
@@ -218,12 +241,14 @@ impl<T: Element> Network<T> {
         &self,
         simd: S,
         member: &Member<'_>,
-        linear: &Linear,
         l: usize,
         space: &Workspace<T>,
         wanted: Wanted,
         update: Option<&Update<'_, T>>,
     ) {
+        let Some(linear) = &self.layers[l].linear else {
+            return;
+        };
         let gradient = &space.layers[l].gradient;
         let flat = self.gradients.as_mut_pointer();
         if linear.train_weight {

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use super::division::run_part;
 use super::workspace::{LayerSpace, Workspace};
 use super::{Dropout, Layer, Network, Rowwise};
 use crate::activation::{self, Activation, Keeps};
@@ -115,7 +116,7 @@ impl<T: Element> Network<T> {
         unsafe { unpack_rows(simd, rows, outputs, panels, last, out, outputs) };
     }
 
-    /// All layers; the members meet after each.
+    /// All layers. After it each member may read the last one's output for its share of the panels.
     ///
     /// # Safety
     /// As [`Network::load`], which has been run and its barrier passed.
@@ -128,22 +129,33 @@ impl<T: Element> Network<T> {
         rows: usize,
         training: bool,
     ) {
+        // Whether all members may read all rows of the last layer's output, or each its own.
+        let mut met = true;
         for (l, layer) in self.layers.iter().enumerate() {
             let x = if l == 0 {
                 &space.inputs(member).panels
             } else {
                 &space.layers[l - 1].out
             };
-            // SAFETY: members write disjoint parts of this layer's space and read what was finished before a barrier.
+            let own = self.own_panels(l, member, rows);
+            if !met && own.is_none() {
+                member.barrier();
+                met = true;
+            }
+            // SAFETY: members write disjoint parts of this layer's space, and read what was finished before a barrier or
+            // by themselves.
             unsafe {
                 if training && l > 0 && needs_columns(self, l) {
-                    let share_of_blocks = member.share(blocks(rows, layer.inputs));
                     let columns = share(&space.layers[l - 1].columns);
-                    panels_to_columns(simd, rows, layer.inputs, share_of_blocks, share(x), columns);
+                    let own = own.clone().filter(|_| !met);
+                    turn_columns(simd, member, own, rows, layer.inputs, share(x), columns);
                 }
-                self.forward_layer(simd, member, layer, &space.layers[l], x, rows, training);
+                self.forward_layer(simd, member, l, own.clone(), space, x, rows, training);
             }
-            member.barrier();
+            met = own.is_none();
+            if met {
+                member.barrier();
+            }
         }
     }
 
@@ -154,12 +166,14 @@ impl<T: Element> Network<T> {
         &self,
         simd: S,
         member: &Member<'_>,
-        layer: &Layer,
-        space: &LayerSpace<T>,
+        l: usize,
+        own_panels: Option<Range<usize>>,
+        space: &Workspace<T>,
         x: &Aligned<T>,
         rows: usize,
         training: bool,
     ) {
+        let (layer, space) = (&self.layers[l], &space.layers[l]);
         let Some(linear) = &layer.linear else {
             let panels = member.share(rows.div_ceil(PANEL));
             for panel in panels {
@@ -202,18 +216,54 @@ impl<T: Element> Network<T> {
         let bias = linear.bias.map(|bias| self.parameter(bias));
         let weight = self.parameter(linear.weight);
         let product = shape.forward(weight, bias, x.as_ptr(), out.as_mut_pointer(), epilogue);
-        let units = member.share(product.units::<S>());
         let done = (fused || layer.activation == Activation::Identity)
             && !(training && layer.dropout.is_some());
-        // SAFETY: the shares of units are disjoint rectangles of the output.
+        // SAFETY: the members' parts are disjoint rectangles of the output.
         unsafe {
-            product.run(simd, units, null_mut(), |features, columns| {
-                if !done {
-                    for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
-                        finish(simd, layer, space, training, features.clone(), panel);
+            run_part(
+                simd,
+                &product,
+                member,
+                own_panels,
+                null_mut(),
+                |features, columns| {
+                    if !done {
+                        for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
+                            finish(simd, layer, space, training, features.clone(), panel);
+                        }
                     }
+                },
+            );
+        }
+    }
+}
+
+/// This member's part of turning the input of a layer into columns: of its own panels, or of a share of the features.
+///
+/// # Safety
+/// As [`Network::forward_layers`]; the part of the input is finished.
+#[inline(always)]
+unsafe fn turn_columns<S: Simd, T: Element>(
+    simd: S,
+    member: &Member<'_>,
+    own_panels: Option<Range<usize>>,
+    rows: usize,
+    features: usize,
+    panels: Shared<'_, T>,
+    columns: Shared<'_, T>,
+) {
+    let all = blocks(rows, features);
+    let across = rows.div_ceil(PANEL);
+    // SAFETY: the members' blocks are disjoint.
+    unsafe {
+        match own_panels {
+            None => panels_to_columns(simd, rows, features, member.share(all), panels, columns),
+            Some(own) => {
+                for first in (0..all).step_by(across) {
+                    let here = first + own.start..first + own.end;
+                    panels_to_columns(simd, rows, features, here, panels, columns);
                 }
-            });
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! [`Workspace`]; the passes themselves are in `forward` and `backward`, and `step` joins them, `session` to runs.
 
 mod backward;
+mod division;
 mod forward;
 mod layer;
 mod order;

@@ -439,9 +439,28 @@ fn large() -> Plain {
     Plain::new(300, &parts, 1)
 }
 
+/// Layers that threads divide by rows before, between and after others.
+fn narrow_and_wide() -> Plain {
+    let parts = [
+        linear(40),
+        Act(Relu),
+        linear(24),
+        Act(Tanh),
+        linear(500),
+        Act(Relu),
+        linear(300),
+        Row(Rowwise::LogSoftmax),
+        linear(10),
+    ];
+    Plain::new(30, &parts, 1)
+}
+
 #[test]
 fn passes_have_the_same_bits_on_any_number_of_threads() {
     let all = Isa::tested();
+    threads_agree("narrow and wide", &all, |isa| {
+        all_passes::<f32>(isa, &narrow_and_wide(), 130)
+    });
     threads_agree("passes", &all, |isa| all_passes::<f32>(isa, &large(), 600));
     threads_agree("passes", &all, |isa| all_passes::<f64>(isa, &large(), 300));
 }
@@ -460,6 +479,9 @@ fn training_has_the_same_bits_on_any_number_of_threads() {
     let fast: Vec<Isa> = fast.collect();
     threads_agree("50 Adam steps, large", &fast, |isa| {
         trained::<f32>(isa, &large(), STEPS, 600, adam.0, adam.1, none)
+    });
+    threads_agree("50 Adam steps, narrow and wide", &fast, |isa| {
+        trained::<f32>(isa, &narrow_and_wide(), STEPS, 130, adam.0, adam.1, none)
     });
     // Small enough for the portable form, and just large enough for three threads.
     let parts = [
