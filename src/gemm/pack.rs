@@ -192,16 +192,18 @@ impl<T: Element> PackRows<'_, T> {
             self.element(first, feature),
             self.source.row_stride as usize,
         );
-        if let Some(columns) = columns {
+        // SAFETY: 16 rows of `features` elements, 16 of each from `feature` on, and whole blocks.
+        unsafe {
+            let Some(columns) = columns else {
+                turn(simd, from, row, turned.as_mut_ptr(), PANEL);
+                return;
+            };
             for (r, out) in columns.chunks_exact_mut(PANEL).enumerate() {
-                // SAFETY: the row has `features` elements, 16 from `feature` on.
-                out.copy_from_slice(unsafe {
-                    std::slice::from_raw_parts(from.add(r * row), PANEL)
-                });
+                out.copy_from_slice(std::slice::from_raw_parts(from.add(r * row), PANEL));
             }
+            // From the copy: rows of the source may begin anywhere in a line.
+            transpose_block(simd, columns, turned);
         }
-        // SAFETY: 16 such rows, and a whole block.
-        unsafe { turn(simd, from, row, turned.as_mut_ptr(), PANEL) };
     }
 }
 
