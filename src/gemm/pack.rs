@@ -105,10 +105,8 @@ impl<T: Element> Kernel for PackRows<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let plain = self.scale.is_none()
-            && self.source.picks.is_none()
-            && self.source.column_stride == 1
-            && self.source.row_stride >= 0;
+        let plain = self.scale.is_none() && self.source.column_stride == 1;
+        let even = self.source.picks.is_none() && self.source.row_stride >= 0;
         for panel in self.range.clone() {
             let first = panel * PANEL;
             for feature in (0..self.features).step_by(PANEL) {
@@ -122,14 +120,30 @@ impl<T: Element> Kernel for PackRows<'_, T> {
                 };
                 let count = PANEL.min(self.rows - first);
                 let width = PANEL.min(self.features - feature);
-                if plain && count == PANEL && width == PANEL {
-                    self.turn_in_place(simd, first, feature, columns, turned);
+                let whole = plain && count == PANEL && width == PANEL;
+                if whole && even && columns.is_none() {
+                    let row = self.source.row_stride as usize;
+                    // SAFETY: 16 rows that lie evenly, 16 elements of each from `feature` on, and a whole block.
+                    unsafe {
+                        turn(
+                            simd,
+                            self.element(first, feature),
+                            row,
+                            turned.as_mut_ptr(),
+                            PANEL,
+                        );
+                    }
                     continue;
                 }
                 let mut staging = [T::ZERO; PANEL * PANEL];
                 let rows = columns.unwrap_or(&mut staging);
                 for (r, out) in rows.chunks_exact_mut(PANEL).enumerate() {
-                    if r < count {
+                    if whole {
+                        // SAFETY: the row has `features` elements, 16 from `feature` on.
+                        out.copy_from_slice(unsafe {
+                            std::slice::from_raw_parts(self.element(first + r, feature), PANEL)
+                        });
+                    } else if r < count {
                         self.copy_row(simd, first + r, feature, width, out);
                     } else {
                         out.fill(T::ZERO);
@@ -152,12 +166,13 @@ impl<T: Element> PackRows<'_, T> {
     /// that are still on their way waits for them.
     #[inline(always)]
     fn copy_row<S: Simd>(&self, simd: S, row: usize, feature: usize, width: usize, out: &mut [T]) {
-        let mut gathered = [T::ZERO; PANEL];
+        let mut gathered;
         // SAFETY: the row has `features` elements, `width` from `feature` on.
         let from = unsafe {
             if self.source.column_stride == 1 {
                 std::slice::from_raw_parts(self.element(row, feature), width)
             } else {
+                gathered = [T::ZERO; PANEL];
                 for (j, value) in gathered[..width].iter_mut().enumerate() {
                     *value = *self.element(row, feature + j);
                 }
@@ -175,34 +190,6 @@ impl<T: Element> PackRows<'_, T> {
                 value = (value - shift) * factor;
             }
             value.store_slice(out);
-        }
-    }
-
-    /// A whole block of rows that lie evenly, unscaled.
-    #[inline(always)]
-    fn turn_in_place<S: Simd>(
-        &self,
-        simd: S,
-        first: usize,
-        feature: usize,
-        columns: Option<&mut [T]>,
-        turned: &mut [T],
-    ) {
-        let (from, row) = (
-            self.element(first, feature),
-            self.source.row_stride as usize,
-        );
-        // SAFETY: 16 rows of `features` elements, 16 of each from `feature` on, and whole blocks.
-        unsafe {
-            let Some(columns) = columns else {
-                turn(simd, from, row, turned.as_mut_ptr(), PANEL);
-                return;
-            };
-            for (r, out) in columns.chunks_exact_mut(PANEL).enumerate() {
-                out.copy_from_slice(std::slice::from_raw_parts(from.add(r * row), PANEL));
-            }
-            // From the copy: rows of the source may begin anywhere in a line.
-            transpose_block(simd, columns, turned);
         }
     }
 }
