@@ -56,5 +56,5 @@ def draw(path: str, results: Sequence[Result]) -> None:
     ax.grid(axis="x", alpha=0.3)
     ax.set_xlabel("time of the others, in times of nnrs; bar and figure: the fastest of them")
     if others:
-        figure.legend(loc="outside upper center", ncols=len(others), frameon=False)
+        figure.legend(loc="outside upper center", ncols=min(5, len(others)), frameon=False)
     figure.savefig(path, dpi=140)
