@@ -100,7 +100,7 @@ impl<T: Element> Network<T> {
     /// This member's part of writing the last layer's output to a row-major matrix.
     ///
     /// # Safety
-    /// `out` holds `rows` rows; the forward pass is done, its last barrier passed.
+    /// `out` holds `rows` rows; this member is done with [`Network::forward_layers`].
     #[inline(always)]
     pub(super) unsafe fn unload<S: Simd>(
         &self,

@@ -145,7 +145,7 @@ impl<T: Element> Step<'_, T> {
         }
         let at = panel * panel_stride(network.outputs);
         let range = at..at + network.outputs * PANEL;
-        // SAFETY: the outputs and targets were finished before a barrier; the rest is the caller's.
+        // SAFETY: the outputs were finished before a barrier or, as the targets, by this member; the rest is the caller's.
         unsafe {
             let targets = match self.labels {
                 Some(labels) => PanelTargets::Classes(&labels[first..first + count]),
