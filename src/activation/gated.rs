@@ -57,12 +57,12 @@ impl Pointwise for Silu {
     #[inline(always)]
     fn forward<V: Vector>(self, simd: V::Simd, x: V) -> V {
         let a = magnitude(simd, x, 112.0, 760.0);
-        sigmoid_forward(simd, x, a, exp_lifted(simd, -a, None))
+        sigmoid_forward(simd, x, a, exp_lifted(simd, -a))
     }
     #[inline(always)]
     fn backward<V: Vector>(self, simd: V::Simd, dout: V, x: V) -> V {
         let a = magnitude(simd, x, 112.0, 760.0);
-        sigmoid_backward(simd, dout, x, a, exp_lifted(simd, -a, None))
+        sigmoid_backward(simd, dout, x, a, exp_lifted(simd, -a))
     }
 }
 
@@ -78,7 +78,7 @@ impl Pointwise for GeluTanh {
     fn forward<V: Vector>(self, simd: V::Simd, x: V) -> V {
         let a = magnitude(simd, x, 11.0, 21.75);
         let z = a * (a * a).mul_add(splat(simd, GELU_CUBIC), splat(simd, GELU_LINEAR));
-        sigmoid_forward(simd, x, a, exp_lifted(simd, -z, None))
+        sigmoid_forward(simd, x, a, exp_lifted(simd, -z))
     }
     #[inline(always)]
     fn backward<V: Vector>(self, simd: V::Simd, dout: V, x: V) -> V {
@@ -86,7 +86,7 @@ impl Pointwise for GeluTanh {
         let square = a * a;
         let z = a * square.mul_add(splat(simd, GELU_CUBIC), splat(simd, GELU_LINEAR));
         let slope = square.mul_add(splat(simd, 3.0 * GELU_CUBIC), splat(simd, GELU_LINEAR));
-        sigmoid_backward(simd, dout, x, a * slope, exp_lifted(simd, -z, None))
+        sigmoid_backward(simd, dout, x, a * slope, exp_lifted(simd, -z))
     }
 }
 
@@ -128,7 +128,7 @@ struct MishParts<V> {
 #[inline(always)]
 fn mish_parts<V: Vector>(simd: V::Simd, x: V) -> MishParts<V> {
     let a = magnitude(simd, x, 112.0, 760.0);
-    let lifted = exp_lifted(simd, -a, None);
+    let lifted = exp_lifted(simd, -a);
     let h = lifted * unlift(simd);
     let two = splat::<V>(simd, 2.0);
     let m = where_positive(simd, x, h + h, h + two);

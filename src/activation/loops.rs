@@ -7,81 +7,137 @@ use super::pointwise::{
 };
 use crate::simd::{Element, Kernel, Simd, Vector};
 
-pub(super) struct ForwardInPlace<'a, T> {
-    pub activation: Activation,
-    pub values: &'a mut [T],
+/// The numbers that a pass turns into those of `out`.
+#[derive(Clone, Copy)]
+pub(super) enum Source<'a, T> {
+    /// Those of `out` itself.
+    Own,
+    /// As many others.
+    Other(&'a [T]),
 }
 
-impl<T: Element> Kernel for ForwardInPlace<'_, T> {
-    type Output = ();
+/// Bytes that are asked for ahead. The hardware's own asking ends with a page, and a function's arithmetic fills what
+/// the machine looks ahead.
+const AHEAD: usize = 2048;
+
+/// Asks for what lies [`AHEAD`] bytes behind the first of `values`.
+#[inline(always)]
+fn ask_ahead<V: Vector>(values: &[V::Element]) {
+    V::prefetch(values.as_ptr().wrapping_byte_add(AHEAD));
+}
+
+impl<'a, T> Source<'a, T> {
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let values = self.values;
-        match self.activation {
-            Activation::Identity => {}
-            Activation::Relu => forward_loop(simd, Relu, values),
-            Activation::Step => forward_loop(simd, Step, values),
-            Activation::Sigmoid => forward_loop(simd, Sigmoid, values),
-            Activation::Tanh => forward_loop(simd, Tanh, values),
-            Activation::LeakyRelu { negative_slope } => {
-                forward_loop(simd, LeakyRelu { negative_slope }, values)
-            }
-            Activation::Elu { alpha } => forward_loop(simd, Elu { alpha }, values),
-            Activation::Selu => forward_loop(simd, Selu, values),
-            Activation::Gelu => forward_loop(simd, Gelu, values),
-            Activation::GeluTanh => forward_loop(simd, GeluTanh, values),
-            Activation::Silu => forward_loop(simd, Silu, values),
-            Activation::Mish => forward_loop(simd, Mish, values),
-            Activation::Softplus { beta } => forward_loop(simd, Softplus { beta }, values),
+    fn check(self, len: usize) {
+        if let Self::Other(values) = self {
+            assert_eq!(values.len(), len);
+        }
+    }
+
+    #[inline(always)]
+    fn range<'b>(self, out: &'b [T], at: usize, count: usize) -> &'b [T]
+    where
+        'a: 'b,
+    {
+        match self {
+            Self::Own => &out[at..at + count],
+            Self::Other(values) => &values[at..at + count],
         }
     }
 }
 
-pub(super) struct BackwardInPlace<'a, T> {
+/// out = f(x).
+pub(super) struct ForwardLoop<'a, T> {
     pub activation: Activation,
-    pub dout: &'a mut [T],
+    pub x: Source<'a, T>,
+    pub out: &'a mut [T],
+}
+
+impl<T: Element> Kernel for ForwardLoop<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let (x, out) = (self.x, self.out);
+        match self.activation {
+            Activation::Identity => {
+                if let Source::Other(x) = x {
+                    out.copy_from_slice(x);
+                }
+            }
+            Activation::Relu => forward_loop(simd, Relu, x, out),
+            Activation::Step => forward_loop(simd, Step, x, out),
+            Activation::Sigmoid => forward_loop(simd, Sigmoid, x, out),
+            Activation::Tanh => forward_loop(simd, Tanh, x, out),
+            Activation::LeakyRelu { negative_slope } => {
+                forward_loop(simd, LeakyRelu { negative_slope }, x, out)
+            }
+            Activation::Elu { alpha } => forward_loop(simd, Elu { alpha }, x, out),
+            Activation::Selu => forward_loop(simd, Selu, x, out),
+            Activation::Gelu => forward_loop(simd, Gelu, x, out),
+            Activation::GeluTanh => forward_loop(simd, GeluTanh, x, out),
+            Activation::Silu => forward_loop(simd, Silu, x, out),
+            Activation::Mish => forward_loop(simd, Mish, x, out),
+            Activation::Softplus { beta } => forward_loop(simd, Softplus { beta }, x, out),
+        }
+    }
+}
+
+/// out = dout · f′, from what [`Activation::keeps`] says.
+pub(super) struct BackwardLoop<'a, T> {
+    pub activation: Activation,
+    pub dout: Source<'a, T>,
     pub kept: &'a [T],
+    pub out: &'a mut [T],
 }
 
-impl<T: Element> Kernel for BackwardInPlace<'_, T> {
+impl<T: Element> Kernel for BackwardLoop<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let (dout, kept) = (self.dout, self.kept);
+        let (dout, kept, out) = (self.dout, self.kept, self.out);
         match self.activation {
-            Activation::Identity | Activation::Step => {}
-            Activation::Relu => backward_loop(simd, Relu, dout, kept),
-            Activation::Sigmoid => backward_loop(simd, FromOutput(Sigmoid), dout, kept),
-            Activation::Tanh => backward_loop(simd, FromOutput(Tanh), dout, kept),
-            Activation::LeakyRelu { negative_slope } => {
-                backward_loop(simd, LeakyRelu { negative_slope }, dout, kept)
+            Activation::Identity => {
+                if let Source::Other(dout) = dout {
+                    out.copy_from_slice(dout);
+                }
             }
-            Activation::Elu { alpha } => backward_loop(simd, Elu { alpha }, dout, kept),
-            Activation::Selu => backward_loop(simd, Selu, dout, kept),
-            Activation::Gelu => backward_loop(simd, Gelu, dout, kept),
-            Activation::GeluTanh => backward_loop(simd, GeluTanh, dout, kept),
-            Activation::Silu => backward_loop(simd, Silu, dout, kept),
-            Activation::Mish => backward_loop(simd, Mish, dout, kept),
-            Activation::Softplus { beta } => backward_loop(simd, Softplus { beta }, dout, kept),
+            Activation::Step => out.fill(T::ZERO),
+            Activation::Relu => backward_loop(simd, Relu, dout, kept, out),
+            Activation::Sigmoid => backward_loop(simd, FromOutput(Sigmoid), dout, kept, out),
+            Activation::Tanh => backward_loop(simd, FromOutput(Tanh), dout, kept, out),
+            Activation::LeakyRelu { negative_slope } => {
+                backward_loop(simd, LeakyRelu { negative_slope }, dout, kept, out)
+            }
+            Activation::Elu { alpha } => backward_loop(simd, Elu { alpha }, dout, kept, out),
+            Activation::Selu => backward_loop(simd, Selu, dout, kept, out),
+            Activation::Gelu => backward_loop(simd, Gelu, dout, kept, out),
+            Activation::GeluTanh => backward_loop(simd, GeluTanh, dout, kept, out),
+            Activation::Silu => backward_loop(simd, Silu, dout, kept, out),
+            Activation::Mish => backward_loop(simd, Mish, dout, kept, out),
+            Activation::Softplus { beta } => {
+                backward_loop(simd, Softplus { beta }, dout, kept, out)
+            }
         }
     }
 }
 
-/// For the activations whose derivative a network computes from the output.
-pub(super) struct BackwardFromInput<'a, T> {
+/// As [`BackwardLoop`] from the input, for the activations whose derivative a network computes from the output.
+pub(super) struct FromInputLoop<'a, T> {
     pub activation: Activation,
-    pub dout: &'a mut [T],
+    pub dout: &'a [T],
     pub x: &'a [T],
+    pub out: &'a mut [T],
 }
 
-impl<T: Element> Kernel for BackwardFromInput<'_, T> {
+impl<T: Element> Kernel for FromInputLoop<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
+        let dout = Source::Other(self.dout);
         if self.activation == Activation::Sigmoid {
-            backward_loop(simd, Sigmoid, self.dout, self.x);
+            backward_loop(simd, Sigmoid, dout, self.x, self.out);
         } else {
-            backward_loop(simd, Tanh, self.dout, self.x);
+            backward_loop(simd, Tanh, dout, self.x, self.out);
         }
     }
 }
@@ -90,57 +146,65 @@ impl<T: Element> Kernel for BackwardFromInput<'_, T> {
 /// several turns of their loops at once.
 const LIGHT_STEP: usize = 4;
 
+/// Reads and writes a vector at a time, so that memory is waited for beside the function's arithmetic.
 #[inline(always)]
-fn forward_loop<S: Simd, T: Element, P: Pointwise>(simd: S, function: P, values: &mut [T]) {
+fn forward_loop<S: Simd, T: Element, P: Pointwise>(
+    simd: S,
+    function: P,
+    x: Source<'_, T>,
+    out: &mut [T],
+) {
     let lanes = T::Vector::<S>::LANES;
-    let mut values = values;
-    if P::LIGHT {
-        let mut blocks = values.chunks_exact_mut(LIGHT_STEP * lanes);
-        for block in &mut blocks {
-            for values in block.chunks_exact_mut(lanes) {
-                let x = T::Vector::<S>::load_slice(simd, values);
-                function.forward(simd, x).store_slice(values);
-            }
+    x.check(out.len());
+    let mut at = 0;
+    while P::LIGHT && at + LIGHT_STEP * lanes <= out.len() {
+        for _ in 0..LIGHT_STEP {
+            let values = T::Vector::<S>::load_slice(simd, x.range(out, at, lanes));
+            function.forward(simd, values).store_slice(&mut out[at..]);
+            at += lanes;
         }
-        values = blocks.into_remainder();
     }
-    for values in values.chunks_mut(lanes) {
-        let result = function.forward(simd, load_chunk::<T::Vector<S>>(simd, values));
-        store_chunk(result, values);
+    while at < out.len() {
+        let count = lanes.min(out.len() - at);
+        let values = x.range(out, at, count);
+        ask_ahead::<T::Vector<S>>(values);
+        ask_ahead::<T::Vector<S>>(&out[at..]);
+        let values = load_chunk::<T::Vector<S>>(simd, values);
+        store_chunk(function.forward(simd, values), &mut out[at..at + count]);
+        at += lanes;
     }
 }
 
+/// As [`forward_loop`].
 #[inline(always)]
 fn backward_loop<S: Simd, T: Element, P: Pointwise>(
     simd: S,
     function: P,
-    dout: &mut [T],
+    dout: Source<'_, T>,
     kept: &[T],
+    out: &mut [T],
 ) {
     let lanes = T::Vector::<S>::LANES;
-    let (mut dout, mut kept) = (dout, kept);
-    if P::LIGHT {
-        let step = LIGHT_STEP * lanes;
-        let mut blocks = dout.chunks_exact_mut(step);
-        let kept_blocks = kept.chunks_exact(step);
-        kept = kept_blocks.remainder();
-        for (dout, kept) in (&mut blocks).zip(kept_blocks) {
-            for (dout, kept) in dout.chunks_exact_mut(lanes).zip(kept.chunks_exact(lanes)) {
-                let (d, k) = (
-                    T::Vector::<S>::load_slice(simd, dout),
-                    T::Vector::<S>::load_slice(simd, kept),
-                );
-                function.backward(simd, d, k).store_slice(dout);
-            }
+    dout.check(out.len());
+    assert_eq!(kept.len(), out.len());
+    let mut at = 0;
+    while P::LIGHT && at + LIGHT_STEP * lanes <= out.len() {
+        for _ in 0..LIGHT_STEP {
+            let d = T::Vector::<S>::load_slice(simd, dout.range(out, at, lanes));
+            let k = T::Vector::<S>::load_slice(simd, &kept[at..]);
+            function.backward(simd, d, k).store_slice(&mut out[at..]);
+            at += lanes;
         }
-        dout = blocks.into_remainder();
     }
-    for (dout, kept) in dout.chunks_mut(lanes).zip(kept.chunks(lanes)) {
-        let (d, k) = (
-            load_chunk::<T::Vector<S>>(simd, dout),
-            load_chunk(simd, kept),
-        );
-        store_chunk(function.backward(simd, d, k), dout);
+    while at < out.len() {
+        let count = lanes.min(out.len() - at);
+        let (d, k) = (dout.range(out, at, count), &kept[at..at + count]);
+        ask_ahead::<T::Vector<S>>(d);
+        ask_ahead::<T::Vector<S>>(k);
+        ask_ahead::<T::Vector<S>>(&out[at..]);
+        let (d, k) = (load_chunk::<T::Vector<S>>(simd, d), load_chunk(simd, k));
+        store_chunk(function.backward(simd, d, k), &mut out[at..at + count]);
+        at += lanes;
     }
 }
 
@@ -157,8 +221,8 @@ fn load_chunk<V: Vector>(simd: V::Simd, chunk: &[V::Element]) -> V {
 #[inline(always)]
 fn store_chunk<V: Vector>(vector: V, chunk: &mut [V::Element]) {
     if chunk.len() == V::LANES {
-        vector.store_slice(chunk)
+        vector.store_slice(chunk);
     } else {
-        vector.store_tail(chunk)
+        vector.store_tail(chunk);
     }
 }

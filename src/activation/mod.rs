@@ -28,7 +28,7 @@ mod pointwise;
 pub(crate) mod tests;
 
 use crate::simd::{Element, Kernel, Simd};
-use loops::{BackwardFromInput, BackwardInPlace, ForwardInPlace};
+use loops::{BackwardLoop, ForwardLoop, FromInputLoop, Source};
 
 /// An activation function. Where it has a parameter, that is rounded to the element type.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -128,27 +128,25 @@ impl Activation {
     }
 }
 
-/// Elements that are copied and then worked on in place: few enough to stay in the first-level cache.
-const BLOCK: usize = 1024;
-
 /// out = f(x).
 ///
 /// # Panics
 /// If the lengths differ.
 #[inline(always)]
 pub fn forward<S: Simd, T: Element>(simd: S, activation: Activation, x: &[T], out: &mut [T]) {
-    assert_eq!(x.len(), out.len());
-    for (x, out) in x.chunks(BLOCK).zip(out.chunks_mut(BLOCK)) {
-        out.copy_from_slice(x);
-        forward_in_place(simd, activation, out);
-    }
+    let x = Source::Other(x);
+    simd.call(ForwardLoop { activation, x, out });
 }
 
 /// values = f(values).
 #[inline(always)]
 pub fn forward_in_place<S: Simd, T: Element>(simd: S, activation: Activation, values: &mut [T]) {
     if activation != Activation::Identity {
-        simd.call(ForwardInPlace { activation, values });
+        simd.call(ForwardLoop {
+            activation,
+            x: Source::Own,
+            out: values,
+        });
     }
 }
 
@@ -163,17 +161,13 @@ pub fn backward_in_place<S: Simd, T: Element>(
     dout: &mut [T],
     kept: &[T],
 ) {
-    match activation {
-        Activation::Identity => {}
-        Activation::Step => dout.fill(T::ZERO),
-        _ => {
-            assert_eq!(dout.len(), kept.len());
-            simd.call(BackwardInPlace {
-                activation,
-                dout,
-                kept,
-            });
-        }
+    if activation != Activation::Identity {
+        simd.call(BackwardLoop {
+            activation,
+            dout: Source::Own,
+            kept,
+            out: dout,
+        });
     }
 }
 
@@ -189,25 +183,20 @@ pub fn backward<S: Simd, T: Element>(
     x: &[T],
     out: &mut [T],
 ) {
-    assert_eq!(dout.len(), out.len());
-    assert_eq!(x.len(), out.len());
-    for ((dout, x), out) in dout
-        .chunks(BLOCK)
-        .zip(x.chunks(BLOCK))
-        .zip(out.chunks_mut(BLOCK))
-    {
-        out.copy_from_slice(dout);
-        match activation {
-            Activation::Sigmoid | Activation::Tanh => {
-                simd.call(BackwardFromInput {
-                    activation,
-                    dout: out,
-                    x,
-                });
-            }
-            // A ReLU's input is as good as its output.
-            _ => backward_in_place(simd, activation, out, x),
-        }
+    match activation {
+        Activation::Sigmoid | Activation::Tanh => simd.call(FromInputLoop {
+            activation,
+            dout,
+            x,
+            out,
+        }),
+        // A ReLU's input is as good as its output.
+        _ => simd.call(BackwardLoop {
+            activation,
+            dout: Source::Other(dout),
+            kept: x,
+            out,
+        }),
     }
 }
 

@@ -34,14 +34,10 @@ pub(crate) struct NormalTail<V> {
 pub(crate) fn normal_tail<V: Vector>(simd: V::Simd, x: V) -> NormalTail<V> {
     let limit = if is_float32::<V>() { 14.6 } else { 38.9 };
     let a = splat::<V>(simd, limit).lesser(x.abs());
-    // The square in two parts: its rounding error would be multiplied by its size.
-    let half = a * splat(simd, -0.5);
-    let square = a * half;
-    let low = a.mul_add(half, -square);
     let (p, q) = tail_ratio(simd, a);
     NormalTail {
         a,
-        e_lifted: exp::exp_lifted(simd, square, Some(low)),
+        e_lifted: exp::exp_half_square_lifted(simd, a),
         p,
         q,
     }

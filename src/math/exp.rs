@@ -94,23 +94,65 @@ pub(crate) const fn lift<V: Vector>() -> i32 {
     if is_float32::<V>() { 64 } else { 512 }
 }
 
-/// exp(x + low)·2^lift for −780 ≤ x ≤ 0 (float64) or −120 ≤ x ≤ 0 (float32), or NaN, and a small `low`.
+/// exp(x)·2^lift for −780 ≤ x ≤ 0 (float64) or −120 ≤ x ≤ 0 (float32), or NaN.
 #[inline(always)]
-pub(crate) fn exp_lifted<V: Vector>(simd: V::Simd, x: V, low: Option<V>) -> V {
-    let bias = if is_float32::<V>() { 127.0 } else { 1023.0 };
-    let (n, r) = reduce(simd, x, bias + f64::from(lift::<V>()));
-    let r = match low {
-        Some(low) => r + low,
-        None => r,
-    };
+pub(crate) fn exp_lifted<V: Vector>(simd: V::Simd, x: V) -> V {
+    let (n, r) = reduce(simd, x, lifted_bias::<V>());
     exp_reduced(simd, r) * into_exponent(n)
+}
+
+/// The exponent's bias + [`lift`].
+#[inline(always)]
+fn lifted_bias<V: Vector>() -> f64 {
+    let bias = if is_float32::<V>() { 127.0 } else { 1023.0 };
+    bias + f64::from(lift::<V>())
+}
+
+/// exp(−a²/2)·2^lift for 0 ≤ a ≤ 14.7 (float32) or 39 (float64), or NaN. The square is not rounded: its error would be
+/// multiplied by its size.
+///
+/// exp(−a²/2) = 2ⁿ·exp(−t/2), t = a² + n·2·ln 2. The powers of −½ stand in the polynomial, where they round nothing.
+#[inline(always)]
+pub(super) fn exp_half_square_lifted<V: Vector>(simd: V::Simd, a: V) -> V {
+    // ln 2 in two parts, the first so short that its products with n are exact.
+    let (high, low) = if is_float32::<V>() {
+        (45_426.0 / 65_536.0, 1.428_606_820_309_417_3e-6)
+    } else {
+        (
+            3_048_493_539_143.0 / 4_398_046_511_104.0,
+            5.497_923_018_708_371e-14,
+        )
+    };
+    let rounder = splat::<V>(simd, rounder::<V>() + lifted_bias::<V>());
+    let shifted = (a * a).mul_add(splat(simd, -0.5 * std::f64::consts::LOG2_E), rounder);
+    let n = shifted - rounder;
+    let t = a.mul_add(a, n * splat(simd, 2.0 * high));
+    let t = n.mul_add(splat(simd, 2.0 * low), t);
+    let p = if is_float32::<V>() {
+        polynomial(simd, t, in_minus_half(EXP_F32))
+    } else {
+        polynomial(simd, t, in_minus_half(EXP_F64))
+    };
+    let slope = p.mul_add(t, splat(simd, -0.5));
+    slope.mul_add(t, splat(simd, 1.0)) * into_exponent(shifted)
+}
+
+/// The coefficients of ¼·p(−t/2) as a polynomial in t.
+#[inline(always)]
+fn in_minus_half<const N: usize>(coefficients: [f64; N]) -> [f64; N] {
+    let mut power = 0.25;
+    coefficients.map(|coefficient| {
+        let scaled = coefficient * power;
+        power *= -0.5;
+        scaled
+    })
 }
 
 #[inline(always)]
 pub(super) fn exp_nonpositive<V: Vector>(simd: V::Simd, x: V) -> V {
     let low = if is_float32::<V>() { -104.0 } else { -746.0 };
     let x = splat::<V>(simd, low).greater(x);
-    exp_lifted(simd, x, None) * splat(simd, 2f64.powi(-lift::<V>()))
+    exp_lifted(simd, x) * splat(simd, 2f64.powi(-lift::<V>()))
 }
 
 #[inline(always)]
