@@ -16,16 +16,6 @@ pub(super) enum Source<'a, T> {
     Other(&'a [T]),
 }
 
-/// Bytes that are asked for ahead. The hardware's own asking ends with a page, and a function's arithmetic fills what
-/// the machine looks ahead.
-const AHEAD: usize = 2048;
-
-/// Asks for what lies [`AHEAD`] bytes behind the first of `values`.
-#[inline(always)]
-fn ask_ahead<V: Vector>(values: &[V::Element]) {
-    V::prefetch(values.as_ptr().wrapping_byte_add(AHEAD));
-}
-
 impl<'a, T> Source<'a, T> {
     #[inline(always)]
     fn check(self, len: usize) {
@@ -167,8 +157,8 @@ fn forward_loop<S: Simd, T: Element, P: Pointwise>(
     while at < out.len() {
         let count = lanes.min(out.len() - at);
         let values = x.range(out, at, count);
-        ask_ahead::<T::Vector<S>>(values);
-        ask_ahead::<T::Vector<S>>(&out[at..]);
+        T::Vector::<S>::prefetch_ahead(values);
+        T::Vector::<S>::prefetch_ahead(&out[at..]);
         let values = load_chunk::<T::Vector<S>>(simd, values);
         store_chunk(function.forward(simd, values), &mut out[at..at + count]);
         at += lanes;
@@ -199,9 +189,9 @@ fn backward_loop<S: Simd, T: Element, P: Pointwise>(
     while at < out.len() {
         let count = lanes.min(out.len() - at);
         let (d, k) = (dout.range(out, at, count), &kept[at..at + count]);
-        ask_ahead::<T::Vector<S>>(d);
-        ask_ahead::<T::Vector<S>>(k);
-        ask_ahead::<T::Vector<S>>(&out[at..]);
+        T::Vector::<S>::prefetch_ahead(d);
+        T::Vector::<S>::prefetch_ahead(k);
+        T::Vector::<S>::prefetch_ahead(&out[at..]);
         let (d, k) = (load_chunk::<T::Vector<S>>(simd, d), load_chunk(simd, k));
         store_chunk(function.backward(simd, d, k), &mut out[at..at + count]);
         at += lanes;

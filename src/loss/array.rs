@@ -3,7 +3,8 @@
 #![allow(unsafe_code)]
 
 use super::prepared::singles;
-use super::weights::{GROUP, sum_chunks, weigh};
+use super::sums::{GROUP, SumChunks, TOGETHER as CHUNKS};
+use super::weights::weigh;
 use super::{Loss, PanelTargets, Prepared, panel};
 use crate::buffer::with_scratch;
 use crate::error::{Error, Result};
@@ -349,7 +350,7 @@ impl<T: Element> Call<'_, T> {
         };
         let each = value && self.reduction == Reduction::None;
         let mut losses = vec![T::ZERO; if each { rows } else { 0 }];
-        let mut sums = vec![[0.0; GROUP / CHUNK]; if each { 0 } else { rows.div_ceil(GROUP) }];
+        let mut sums = vec![[0.0; CHUNKS]; if each { 0 } else { rows.div_ceil(GROUP) }];
         let (each_loss, each_sum) = (Shared::new(&mut losses), Shared::new(&mut sums));
         let gradient = gradient.map(Shared::new);
         pool::run((rows * outputs) as f64 * LOSS_FLOPS, &|member| {
@@ -384,15 +385,10 @@ impl<T: Element> Call<'_, T> {
                     } else {
                         // SAFETY: as above.
                         let sums = unsafe { &mut each_sum.write(group..group + 1)[0] };
-                        *sums = match weights {
-                            // Zeros change no sum, and whole chunks are summed side by side.
-                            None if here_len > CHUNK => {
-                                let end = here_len.next_multiple_of(CHUNK);
-                                own[here_len..end].fill(T::ZERO);
-                                sum_chunks(&own[..end], None)
-                            }
-                            weights => sum_chunks(&own[..here_len], weights),
-                        };
+                        *sums = isa.run(SumChunks {
+                            losses: &own[..here_len],
+                            weights,
+                        });
                     }
                 }
             });

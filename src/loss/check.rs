@@ -3,7 +3,7 @@
 use super::{Loss, LossKind};
 use crate::error::{Error, Result};
 use crate::pool;
-use crate::simd::{Element, Isa, Kernel, Simd};
+use crate::simd::{Element, Isa, Kernel, Mask, Simd, Vector};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How far a row of probabilities may sum from 1.
@@ -101,11 +101,7 @@ impl Loss {
         if self.kind != LossKind::Bce {
             return Ok(());
         }
-        // Without a way out, so that it is done in vectors.
-        let unfit = pred
-            .iter()
-            .fold(false, |unfit, &p| unfit | (p < T::ZERO) | (p > T::ONE));
-        if !unfit {
+        if all_within(Allowed::NotBeyond(T::ZERO, T::ONE), pred) {
             return Ok(());
         }
         match pred.iter().position(|&p| p < T::ZERO || p > T::ONE) {
@@ -137,34 +133,61 @@ const CHECK_FLOPS: f64 = 10.0;
 #[derive(Clone, Copy)]
 enum Allowed<T> {
     Between(T, T),
+    /// As `Between`, or NaN.
+    NotBeyond(T, T),
     Either(T, T),
 }
 
-/// Whether all values are allowed; without a way out, so that it is done in vectors.
+/// Whether all values are allowed.
+fn all_within<T: Element>(allowed: Allowed<T>, values: &[T]) -> bool {
+    let fit = AtomicBool::new(true);
+    pool::run(values.len() as f64 * CHECK_FLOPS, &|member| {
+        let values = &values[member.share(values.len())];
+        if !Isa::best().run(AllWithin { allowed, values }) {
+            fit.store(false, Ordering::Relaxed);
+        }
+    });
+    fit.into_inner()
+}
+
+/// Whether all values are allowed; without a way out before the end.
 struct AllWithin<'a, T> {
-    range: Allowed<T>,
+    allowed: Allowed<T>,
     values: &'a [T],
 }
 
 impl<T: Element> Kernel for AllWithin<'_, T> {
     type Output = bool;
     #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) -> bool {
-        let mut fit = true;
-        match self.range {
+    fn run<S: Simd>(self, simd: S) -> bool {
+        let splat = |value| T::Vector::<S>::splat(simd, value);
+        match self.allowed {
             Allowed::Between(low, high) => {
-                for &v in self.values {
-                    fit &= (v >= low) & (v <= high);
-                }
+                let (low, high) = (splat(low), splat(high));
+                none_is::<T::Vector<S>>(simd, self.values, |v| !(v.ge(low) & v.le(high)))
+            }
+            Allowed::NotBeyond(low, high) => {
+                let (low, high) = (splat(low), splat(high));
+                none_is::<T::Vector<S>>(simd, self.values, |v| v.lt(low) | v.gt(high))
             }
             Allowed::Either(a, b) => {
-                for &v in self.values {
-                    fit &= (v == a) | (v == b);
-                }
+                let (a, b) = (splat(a), splat(b));
+                none_is::<T::Vector<S>>(simd, self.values, |v| !(v.eq(a) | v.eq(b)))
             }
         }
-        fit
     }
+}
+
+/// Whether no value is `unfit`.
+#[inline(always)]
+fn none_is<V: Vector>(simd: V::Simd, values: &[V::Element], unfit: impl Fn(V) -> V::Mask) -> bool {
+    let mut found = V::mask_from_bits(simd, 0);
+    for values in values.chunks(V::LANES) {
+        V::prefetch_ahead(values);
+        let here = V::mask_from_bits(simd, u32::MAX >> (32 - values.len()));
+        found = found | (unfit(V::load_tail(simd, values)) & here);
+    }
+    !found.any()
 }
 
 /// A check of dense targets that goes from row to row.
@@ -193,7 +216,7 @@ impl DenseCheck {
 
     /// Whether all values are seen to be right without a look at their rows.
     fn passes<T: Element>(&self, values: &[T]) -> bool {
-        let range = match self.rule {
+        let allowed = match self.rule {
             Rule::Anything => return true,
             Rule::Distribution => return false,
             Rule::UnitInterval => Allowed::Between(T::ZERO, T::ONE),
@@ -206,14 +229,7 @@ impl DenseCheck {
                 Allowed::Either(low, T::ONE)
             }
         };
-        let fit = AtomicBool::new(true);
-        pool::run(values.len() as f64 * CHECK_FLOPS, &|member| {
-            let values = &values[member.share(values.len())];
-            if !Isa::best().run(AllWithin { range, values }) {
-                fit.store(false, Ordering::Relaxed);
-            }
-        });
-        fit.into_inner()
+        all_within(allowed, values)
     }
 
     /// # Errors

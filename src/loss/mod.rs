@@ -27,6 +27,7 @@ mod entropy;
 mod margin;
 mod pointwise;
 mod prepared;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod weights;
@@ -34,7 +35,7 @@ mod weights;
 pub use array::{Panels, Pass, Reduction, Targets, Value, gradient, value, value_and_gradient};
 pub use check::DenseCheck;
 pub use prepared::{PanelTargets, Prepared, panel};
-pub use weights::sum_losses;
+pub use sums::SumLosses;
 
 use crate::error::{Error, Result};
 

@@ -60,8 +60,11 @@ impl<S: Simd, T: Element> TakesRule<T> for OfRows<'_, S, T> {
         let zero = T::Vector::<S>::zero(simd);
         for at in (0..pred.len()).step_by(lanes) {
             let range = at..pred.len().min(at + lanes);
-            let z = T::Vector::<S>::load_tail(simd, &pred[range.clone()]);
-            let t = T::Vector::<S>::load_tail(simd, &targets[range.clone()]);
+            let (z, t) = (&pred[range.clone()], &targets[range.clone()]);
+            T::Vector::<S>::prefetch_ahead(z);
+            T::Vector::<S>::prefetch_ahead(t);
+            let z = T::Vector::<S>::load_tail(simd, z);
+            let t = T::Vector::<S>::load_tail(simd, t);
             let (loss, slope) = rule.at(simd, 0, z, t);
             if let Some(losses) = &mut losses {
                 // A sum of one begins at +0, as the sum of many.
@@ -71,7 +74,9 @@ impl<S: Simd, T: Element> TakesRule<T> for OfRows<'_, S, T> {
                 let factor = T::Vector::<S>::load_tail(simd, &factors[range.clone()]);
                 // A row that does not count may hold anything.
                 let dz = T::Vector::<S>::select(factor.eq(zero), zero, slope * factor);
-                dz.store_tail(&mut gradient[range]);
+                let gradient = &mut gradient[range];
+                T::Vector::<S>::prefetch_ahead(gradient);
+                dz.store_tail(gradient);
             }
         }
     }

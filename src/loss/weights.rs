@@ -1,9 +1,8 @@
-//! How much each row counts, and the weighted sum of the losses.
+//! How much each row counts.
 
 use super::{Loss, LossKind};
 use crate::error::{Error, Result};
 use crate::gemm::CHUNK;
-use crate::simd::Element;
 
 fn counts(weight: f64) -> bool {
     weight >= 0.0 && weight.is_finite()
@@ -76,75 +75,6 @@ impl Loss {
         }
         Ok(total)
     }
-}
-
-/// Chunks that are summed side by side: a chain waits for each of its additions.
-const TOGETHER: usize = 8;
-/// Rows in so many chunks.
-pub(super) const GROUP: usize = TOGETHER * CHUNK;
-
-/// Σ wᵢlᵢ, or Σ lᵢ: in float64, in chunks of 256 rows, joined in order. A weight of zero makes any loss zero.
-///
-/// # Panics
-/// If there are fewer weights than losses.
-pub fn sum_losses<T: Element>(losses: &[T], weights: Option<&[f64]>) -> f64 {
-    let mut total = 0.0;
-    for (group, losses) in losses.chunks(GROUP).enumerate() {
-        let weights = weights.map(|weights| &weights[group * GROUP..][..losses.len()]);
-        let sums = sum_chunks(losses, weights);
-        let chunks = &sums[..losses.len().div_ceil(CHUNK)];
-        chunks.iter().for_each(|sum| total += sum);
-    }
-    total
-}
-
-/// The sums of the chunks of a group, or of as many as there are.
-///
-/// # Panics
-/// If there are more losses than a group has, or another number of weights.
-pub(super) fn sum_chunks<T: Element>(losses: &[T], weights: Option<&[f64]>) -> [f64; TOGETHER] {
-    let mut sums = [0.0; TOGETHER];
-    match weights {
-        None => {
-            let (whole, rest) = losses.split_at(losses.len() / CHUNK * CHUNK);
-            macro_rules! side_by_side {
-                ($($n:literal)*) => {
-                    match whole.len() / CHUNK {
-                        $($n => side_by_side::<T, $n>(whole, &mut sums),)*
-                        0 => {}
-                        _ => panic!("more losses than a group has"),
-                    }
-                };
-            }
-            side_by_side!(1 2 3 4 5 6 7 8);
-            if !rest.is_empty() {
-                sums[whole.len() / CHUNK] = rest.iter().fold(0.0, |sum, l| sum + l.to_f64());
-            }
-        }
-        Some(weights) => {
-            assert!(losses.len() <= GROUP && weights.len() == losses.len());
-            let chunks = losses.chunks(CHUNK).zip(weights.chunks(CHUNK));
-            for (sum, (losses, weights)) in sums.iter_mut().zip(chunks) {
-                let terms = losses
-                    .iter()
-                    .zip(weights)
-                    .map(|(l, &w)| weigh(w, l.to_f64()));
-                *sum = terms.fold(0.0, |sum, term| sum + term);
-            }
-        }
-    }
-    sums
-}
-
-/// Sums of N whole chunks.
-fn side_by_side<T: Element, const N: usize>(losses: &[T], sums: &mut [f64; TOGETHER]) {
-    let mut found = [0.0; N];
-    for r in 0..CHUNK {
-        for (chunk, sum) in found.iter_mut().enumerate() {
-            *sum += losses[chunk * CHUNK + r].to_f64();
-        }
-    }
-    sums[..N].copy_from_slice(&found);
 }
 
 /// A row of weight zero has no influence, whatever its loss.

@@ -9,7 +9,7 @@ use super::session::{Batch, Options, Targets};
 use super::workspace::Workspace;
 use crate::gemm::pack::pack_rows;
 use crate::gemm::{PANEL, panel_stride};
-use crate::loss::{self, PanelTargets, Prepared};
+use crate::loss::{self, PanelTargets, Prepared, SumLosses};
 use crate::optim::{Clip, State, clip_scale};
 use crate::phase::{self, Phase};
 use crate::pool::{Member, Shared};
@@ -96,7 +96,10 @@ impl<T: Element> Kernel for StepOf<'_, T> {
             }
             member.barrier();
             phase::done(Phase::Loss);
-            let loss = loss::sum_losses(share(&space.losses).read(0..rows), step.weights);
+            let loss = simd.call(SumLosses {
+                losses: share(&space.losses).read(0..rows),
+                weights: step.weights,
+            });
             if member.index == 0 {
                 step.loss.store(loss.to_bits(), Ordering::Relaxed);
             }

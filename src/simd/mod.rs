@@ -137,6 +137,10 @@ pub trait Mask: Copy + BitAnd<Output = Self> + BitOr<Output = Self> + Not<Output
     }
 }
 
+/// How far ahead [`Vector::prefetch_ahead`] asks, in bytes. The hardware's own asking ends with a page, and the
+/// arithmetic of a loop's next turns fills what the machine looks ahead.
+const AHEAD: usize = 2048;
+
 /// `LANES` elements in a register (or, in the portable form, an array).
 pub trait Vector:
     Copy
@@ -283,6 +287,11 @@ pub trait Vector:
         target_stride: usize,
     );
 
+    /// Asks for the cache line [`AHEAD`] bytes behind the first of `values`, in a loop that passes over much memory.
+    #[inline(always)]
+    fn prefetch_ahead(values: &[Self::Element]) {
+        Self::prefetch(values.as_ptr().wrapping_byte_add(AHEAD));
+    }
     /// Asks for the cache line of an address that need not be valid.
     #[inline(always)]
     fn prefetch(address: *const Self::Element) {

@@ -196,22 +196,37 @@ fn rows_that_cannot_count_are_refused() {
 
 #[test]
 fn totals_are_joined_by_chunks() {
-    let losses: Vec<f32> = (0..1000).map(|i| (i as f32 * 0.37).sin().abs()).collect();
-    let weights: Vec<f64> = (0..1000).map(|i| f64::from(i % 5)).collect();
-    let (mut plain, mut weighted) = (0.0, 0.0);
-    for start in (0..1000).step_by(256) {
-        let (mut a, mut b) = (0.0, 0.0);
-        for i in start..1000.min(start + 256) {
-            a += f64::from(losses[i]);
-            b += weights[i] * f64::from(losses[i]);
+    // Fewer than a chunk, some chunks, whole groups of sixteen and what is left of them.
+    for rows in [0, 100, 1000, 3000, 4096, 9000] {
+        let losses: Vec<f32> = (0..rows).map(|i| (i as f32 * 0.37).sin().abs()).collect();
+        let wide: Vec<f64> = losses.iter().map(|&l| f64::from(l)).collect();
+        let weights: Vec<f64> = (0..rows).map(|i| f64::from(i as u32 % 5)).collect();
+        let (mut plain, mut weighted) = (0.0, 0.0);
+        for start in (0..rows).step_by(256) {
+            let (mut a, mut b) = (0.0, 0.0);
+            for i in start..rows.min(start + 256) {
+                a += wide[i];
+                b += weights[i] * wide[i];
+            }
+            plain += a;
+            weighted += b;
         }
-        plain += a;
-        weighted += b;
+        for isa in Isa::tested() {
+            let sum = |weights| {
+                let losses = &losses[..];
+                isa.run(SumLosses { losses, weights })
+            };
+            assert_eq!(sum(None), plain);
+            assert_eq!(sum(Some(&weights[..])), weighted);
+            let losses = &wide[..];
+            let weights = None;
+            assert_eq!(isa.run(SumLosses { losses, weights }), plain);
+        }
     }
-    assert_eq!(sum_losses(&losses, None), plain);
-    assert_eq!(sum_losses(&losses, Some(&weights)), weighted);
-    assert_eq!(sum_losses(&[f32::NAN, 2.0], Some(&[0.0, 3.0])), 6.0);
-    assert_eq!(sum_losses::<f32>(&[], None), 0.0);
+    let losses = &[f32::NAN, 2.0][..];
+    let weights = Some(&[0.0, 3.0][..]);
+    assert_eq!(Isa::best().run(SumLosses { losses, weights }), 6.0);
+    let weights: Vec<f64> = (0..1000).map(|i| f64::from(i % 5)).collect();
     let mut out = vec![0.0; 1000];
     let total = simple("mse").row_weights(None, None, 1000, Some(&weights), &mut out);
     assert_eq!(total.unwrap(), 2000.0);
