@@ -1,42 +1,29 @@
-//! The affine map of a few rows: W is turned as it passes, and each turned part serves all of them.
+//! The affine map of a few rows: W is turned as it passes, in registers, and each turned block serves all of them.
 //!
-//! In panels of 16 rows one row would take a whole panel. Here a vector holds 16 outputs, as in a prediction over packed
-//! weights, and x is broadcast; to turn 16 × 16 weights costs about as much as to multiply them with eight rows.
+//! In panels of 16 rows one row would take a whole panel. Here a vector holds as many outputs as it has lanes, as in a
+//! prediction over packed weights, and x is broadcast; to turn 16 × 16 weights costs about as much as to multiply them
+//! with five rows.
 
 #![allow(unsafe_code)]
 
 use super::Shape;
 use crate::activation::{self, Activation};
-use crate::gemm::pack::{Source, pack_rows};
-use crate::gemm::{Ahead, Epilogue, Join, Operand, PANEL, Product, Start, Target, panel_stride};
+use crate::gemm::Join;
+use crate::gemm::pack::Source;
 use crate::pool::Shared;
-use crate::simd::{Element, Kernel, Simd};
+use crate::simd::{Element, Kernel, MOST_LANES, Simd, Vector};
 use std::ops::Range;
-use std::ptr::{null, null_mut};
 
 /// Rows up to which it pays.
 const FEW: usize = 8;
-/// Panels of outputs that pass together: eight chains hide the latency of a multiply-add.
-const TOGETHER: usize = 8;
-/// Inputs at a time: with so many panels, what is turned stays in the first-level cache.
-const DEPTH: usize = 64;
-/// Inputs up to which all pass at once, where their chains are interleaved.
-const MOST_INTERLEAVED: usize = 2048;
-
-/// Elements of scratch memory that a thread needs.
-pub(super) const SCRATCH: usize = if TOGETHER * (DEPTH + 1) > MOST_INTERLEAVED + 1 {
-    TOGETHER * (DEPTH + 1) * PANEL
-} else {
-    (MOST_INTERLEAVED + 1) * PANEL
-};
+/// Blocks of outputs that pass together: the chain of one waits while those of the others go on.
+const TOGETHER: usize = 2;
+/// Of [`Join::Interleaved`].
+const CHAINS: usize = 16;
 
 /// Whether a map is best done so.
 pub(super) fn pays<T>(shape: Shape, x: &Source<'_, T>) -> bool {
-    shape.rows <= FEW
-        && x.column_stride == 1
-        && x.row_stride >= 0
-        && x.picks.is_none()
-        && (shape.join() == Join::Chain || shape.inputs <= MOST_INTERLEAVED)
+    shape.rows <= FEW && x.column_stride == 1 && x.row_stride >= 0 && x.picks.is_none()
 }
 
 /// The work in floating-point operations, or what takes as long.
@@ -48,13 +35,13 @@ pub(super) fn flops(shape: Shape) -> f64 {
 /// Some outputs of a few rows, which one thread computes.
 pub(super) struct FewRows<'a, T> {
     pub(super) shape: Shape,
+    /// Rows whose elements lie together.
     pub(super) x: Source<'a, T>,
     pub(super) outputs: Range<usize>,
     /// Of these outputs.
     pub(super) weight: &'a [T],
     pub(super) bias: Option<&'a [T]>,
     pub(super) activation: Activation,
-    pub(super) scratch: &'a mut [T],
     pub(super) out: Shared<'a, T>,
 }
 
@@ -62,77 +49,162 @@ impl<T: Element> Kernel for FewRows<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Shape {
-            outputs,
-            inputs,
-            rows,
-        } = self.shape;
         let mine = self.outputs.len();
-        let join = self.shape.join();
-        let depth = if join == Join::Chain { DEPTH } else { inputs };
-        let fused = if self.activation == Activation::Relu {
-            Epilogue::Relu
-        } else {
-            Epilogue::Store
-        };
-        let panels = Shared::new(self.scratch);
-        for group in (0..mine).step_by(TOGETHER * PANEL) {
-            let columns = (mine - group).min(TOGETHER * PANEL);
-            let first = self.outputs.start + group;
-            // Padded, as vectors are read from it.
-            let mut bias = [T::ZERO; TOGETHER * PANEL];
-            if let Some(given) = self.bias {
-                bias[..columns].copy_from_slice(&given[group..group + columns]);
-            }
-            for k in (0..inputs.max(1)).step_by(depth.max(1)) {
-                let here = depth.min(inputs - k);
-                let weights = Source {
-                    start: self.weight.as_ptr().wrapping_add(group * inputs + k),
-                    row_stride: inputs as isize,
-                    column_stride: 1,
-                    picks: None,
-                };
-                let last = k + here == inputs;
-                // SAFETY: `x` and the weights hold these elements; the panels and these outputs are this thread's alone.
-                unsafe {
-                    let across = 0..columns.div_ceil(PANEL);
-                    pack_rows(simd, &weights, None, columns, here, across, panels, None);
-                    let product = Product {
-                        rows,
-                        columns,
-                        k: here,
-                        a: Operand::plain(self.x.start.add(k), self.x.row_stride as usize, 1),
-                        b: panels.as_ptr().cast_const(),
-                        b_panel: panel_stride(here),
-                        c: Target {
-                            start: self.out.as_ptr().add(first),
-                            row: outputs,
-                            panel: PANEL,
-                            begin: if k == 0 {
-                                Start::Columns(bias.as_ptr())
-                            } else {
-                                Start::Target
-                            },
-                            epilogue: if last { fused } else { Epilogue::Store },
-                            kept: null(),
-                            local: false,
-                        },
-                        join,
-                        ahead: Ahead::nothing(),
-                        pack_a: false,
-                    };
-                    let units = 0..product.units::<S>();
-                    product.run(simd, units, null_mut(), |_, _| {});
+        // SAFETY: `x` and the weights hold these elements; these outputs are this thread's alone.
+        unsafe {
+            match self.shape.join() {
+                Join::Interleaved => {
+                    for r in 0..self.shape.rows {
+                        for output in 0..mine {
+                            self.interleaved(simd, r, output);
+                        }
+                    }
+                }
+                _ => {
+                    for first in (0..mine).step_by(TOGETHER * T::Vector::<S>::LANES) {
+                        self.chains(simd, first);
+                    }
                 }
             }
-            if !matches!(self.activation, Activation::Relu | Activation::Identity) {
-                for r in 0..rows {
-                    let at = r * outputs + first;
-                    // SAFETY: these outputs are this thread's alone.
-                    let values = unsafe { self.out.write(at..at + columns) };
-                    activation::forward_in_place(simd, self.activation, values);
+            for r in 0..self.shape.rows {
+                let at = r * self.shape.outputs + self.outputs.start;
+                let values = self.out.write(at..at + mine);
+                activation::forward_in_place(simd, self.activation, values);
+            }
+        }
+    }
+}
+
+impl<T: Element> FewRows<'_, T> {
+    #[inline(always)]
+    fn row(&self, r: usize) -> *const T {
+        self.x.start.wrapping_offset(r as isize * self.x.row_stride)
+    }
+
+    /// Where output `output` of these for row `r` goes.
+    #[inline(always)]
+    fn place(&self, r: usize, output: usize) -> *mut T {
+        let at = r * self.shape.outputs + self.outputs.start + output;
+        self.out.as_ptr().wrapping_add(at)
+    }
+
+    /// [`TOGETHER`] blocks of outputs from `first` on, or those that are left: one chain each in increasing k.
+    ///
+    /// # Safety
+    /// `x` holds the rows, and no other thread touches these outputs.
+    #[inline(always)]
+    unsafe fn chains<S: Simd>(&self, simd: S, first: usize) {
+        let lanes = T::Vector::<S>::LANES;
+        let Shape { inputs, rows, .. } = self.shape;
+        let count = (self.outputs.len() - first).min(TOGETHER * lanes);
+        let mut sums = [[T::Vector::<S>::zero(simd); TOGETHER]; FEW];
+        let sums = &mut sums[..rows];
+        if let Some(bias) = self.bias {
+            for (block, bias) in bias[first..first + count].chunks(lanes).enumerate() {
+                let bias = T::Vector::<S>::load_tail(simd, bias);
+                sums.iter_mut().for_each(|sums| sums[block] = bias);
+            }
+        }
+        let weight = self.weight.as_ptr().wrapping_add(first * inputs);
+        let whole = if count == TOGETHER * lanes {
+            inputs / lanes * lanes
+        } else {
+            0
+        };
+        for k in (0..whole).step_by(lanes) {
+            for block in 0..TOGETHER {
+                // SAFETY: so many outputs and inputs exist.
+                unsafe {
+                    let weight = weight.add(block * lanes * inputs + k);
+                    for output in 0..lanes {
+                        let next = weight.wrapping_add(output * inputs + 2 * lanes);
+                        T::Vector::<S>::prefetch(next);
+                    }
+                    let columns = T::Vector::<S>::columns(simd, weight, inputs);
+                    for (r, sums) in sums.iter_mut().enumerate() {
+                        let x = self.row(r).add(k);
+                        let mut sum = sums[block];
+                        for (j, column) in columns[..lanes].iter().enumerate() {
+                            sum = column.mul_add(T::Vector::<S>::splat(simd, *x.add(j)), sum);
+                        }
+                        sums[block] = sum;
+                    }
                 }
             }
         }
+        // What makes no whole block is turned in a copy.
+        for k in (whole..inputs).step_by(lanes) {
+            let width = lanes.min(inputs - k);
+            for block in 0..count.div_ceil(lanes) {
+                let outputs = block * lanes..count.min((block + 1) * lanes);
+                let mut copy = [[T::ZERO; MOST_LANES]; MOST_LANES];
+                let mut turned = copy;
+                // SAFETY: as above; the copies have LANES rows and columns.
+                unsafe {
+                    for (output, row) in outputs.zip(&mut copy) {
+                        let weight = weight.add(output * inputs + k);
+                        T::Vector::<S>::load_partial(simd, weight, width).store_slice(row);
+                    }
+                    let (from, to) = (copy.as_ptr().cast(), turned.as_mut_ptr().cast());
+                    T::Vector::<S>::transpose(simd, from, MOST_LANES, to, MOST_LANES);
+                    for (r, sums) in sums.iter_mut().enumerate() {
+                        let x = self.row(r).add(k);
+                        for (j, column) in turned[..width].iter().enumerate() {
+                            let column = T::Vector::<S>::load_slice(simd, column);
+                            let x = T::Vector::<S>::splat(simd, *x.add(j));
+                            sums[block] = column.mul_add(x, sums[block]);
+                        }
+                    }
+                }
+            }
+        }
+        for (r, sums) in sums.iter().enumerate() {
+            for (block, sum) in sums[..count.div_ceil(lanes)].iter().enumerate() {
+                let output = block * lanes;
+                // SAFETY: these outputs exist.
+                unsafe {
+                    sum.store_partial(self.place(r, first + output), lanes.min(count - output))
+                };
+            }
+        }
+    }
+
+    /// One output of one row: sixteen chains along k, joined by halving; the bias is added last.
+    ///
+    /// # Safety
+    /// As [`FewRows::chains`].
+    #[inline(always)]
+    unsafe fn interleaved<S: Simd>(&self, simd: S, r: usize, output: usize) {
+        let lanes = T::Vector::<S>::LANES;
+        let inputs = self.shape.inputs;
+        let weight = &self.weight[output * inputs..][..inputs];
+        // SAFETY: the row has as many elements.
+        let x = unsafe { std::slice::from_raw_parts(self.row(r), inputs) };
+        let mut sums = [T::Vector::<S>::zero(simd); CHAINS];
+        let vectors = CHAINS / lanes;
+        for (x, weight) in x.chunks(CHAINS).zip(weight.chunks(CHAINS)) {
+            for (v, sum) in sums[..vectors].iter_mut().enumerate() {
+                let here = (v * lanes).min(x.len())..((v + 1) * lanes).min(x.len());
+                let factor = T::Vector::<S>::load_tail(simd, &x[here.clone()]);
+                let next =
+                    factor.mul_add(T::Vector::<S>::load_tail(simd, &weight[here.clone()]), *sum);
+                let exists = T::Vector::<S>::mask_from_bits(simd, (1 << here.len()) - 1);
+                *sum = T::Vector::<S>::select(exists, next, *sum);
+            }
+        }
+        let mut chains = [T::ZERO; CHAINS];
+        for (sum, chains) in sums.iter().zip(chains.chunks_exact_mut(lanes)) {
+            sum.store_slice(chains);
+        }
+        let mut width = CHAINS / 2;
+        while width > 0 {
+            for c in 0..width {
+                chains[c] = chains[c] + chains[c + width];
+            }
+            width /= 2;
+        }
+        let bias = self.bias.map_or(T::ZERO, |bias| bias[output]);
+        // SAFETY: this output exists.
+        unsafe { *self.place(r, output) = chains[0] + bias };
     }
 }

@@ -47,7 +47,7 @@ pub unsafe fn linear<T: Element>(
         .min(rows.next_multiple_of(PANEL));
     let (x_len, z_len) = (panels_len(block, inputs), panels_len(block, outputs));
     let (each, flops) = if few {
-        (few::SCRATCH, few::flops(shape))
+        (0, few::flops(shape))
     } else {
         (x_len + z_len, shape.flops())
     };
@@ -77,7 +77,6 @@ pub unsafe fn linear<T: Element>(
                     weight,
                     bias,
                     activation,
-                    scratch,
                     out,
                 });
             } else {

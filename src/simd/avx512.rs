@@ -353,7 +353,8 @@ impl F32x16 {
         }
     }
 
-    /// Quarters of four rows are joined on loading; then pairs and quads are interleaved within quarters.
+    /// Halves of two rows are joined on loading; then pairs and quads are interleaved within quarters, and quarters put
+    /// in order.
     ///
     /// # Safety
     /// As [`Vector::transpose`], on a machine with AVX-512.
@@ -366,31 +367,35 @@ impl F32x16 {
     ) {
         // SAFETY: all accesses are to the 16 rows of 16 elements that the caller vouches for.
         unsafe {
-            for quarter in 0..4 {
-                let mut rows = [_mm512_setzero_ps(); 4];
-                for (r, row) in rows.iter_mut().enumerate() {
-                    let from = source.add(r * source_stride + 4 * quarter);
-                    let first = _mm512_castps128_ps512(_mm_loadu_ps(from));
-                    let second = _mm_loadu_ps(from.add(4 * source_stride));
-                    let third = _mm_loadu_ps(from.add(8 * source_stride));
-                    let fourth = _mm_loadu_ps(from.add(12 * source_stride));
-                    let joined = _mm512_insertf32x4::<1>(first, second);
-                    let joined = _mm512_insertf32x4::<2>(joined, third);
-                    *row = _mm512_insertf32x4::<3>(joined, fourth);
+            for half in 0..2 {
+                // In quarter q of vector c of each: four rows of column c, or of column c + 4 if q is odd.
+                let mut quads = [[_mm512_setzero_ps(); 4]; 2];
+                for (eight, quads) in quads.iter_mut().enumerate() {
+                    let mut rows = [_mm512_setzero_ps(); 4];
+                    for (r, row) in rows.iter_mut().enumerate() {
+                        let from = source.add((8 * eight + r) * source_stride + 8 * half);
+                        let first = _mm512_castps256_ps512(_mm256_loadu_ps(from));
+                        let second = _mm256_loadu_ps(from.add(4 * source_stride));
+                        *row = _mm512_insertf32x8::<1>(first, second);
+                    }
+                    let [a, b, c, d] = rows;
+                    let ab_low = _mm512_unpacklo_ps(a, b);
+                    let ab_high = _mm512_unpackhi_ps(a, b);
+                    let cd_low = _mm512_unpacklo_ps(c, d);
+                    let cd_high = _mm512_unpackhi_ps(c, d);
+                    *quads = [
+                        _mm512_shuffle_ps::<0x44>(ab_low, cd_low),
+                        _mm512_shuffle_ps::<0xee>(ab_low, cd_low),
+                        _mm512_shuffle_ps::<0x44>(ab_high, cd_high),
+                        _mm512_shuffle_ps::<0xee>(ab_high, cd_high),
+                    ];
                 }
-                let [a, b, c, d] = rows;
-                let ab_low = _mm512_unpacklo_ps(a, b);
-                let ab_high = _mm512_unpackhi_ps(a, b);
-                let cd_low = _mm512_unpacklo_ps(c, d);
-                let cd_high = _mm512_unpackhi_ps(c, d);
-                let columns = [
-                    _mm512_shuffle_ps::<0x44>(ab_low, cd_low),
-                    _mm512_shuffle_ps::<0xee>(ab_low, cd_low),
-                    _mm512_shuffle_ps::<0x44>(ab_high, cd_high),
-                    _mm512_shuffle_ps::<0xee>(ab_high, cd_high),
-                ];
-                for (c, column) in columns.into_iter().enumerate() {
-                    _mm512_storeu_ps(target.add((4 * quarter + c) * target_stride), column);
+                let [upper, lower] = quads;
+                for (c, (upper, lower)) in upper.into_iter().zip(lower).enumerate() {
+                    let column = target.add((8 * half + c) * target_stride);
+                    _mm512_storeu_ps(column, _mm512_shuffle_f32x4::<0x88>(upper, lower));
+                    let column = column.add(4 * target_stride);
+                    _mm512_storeu_ps(column, _mm512_shuffle_f32x4::<0xdd>(upper, lower));
                 }
             }
         }

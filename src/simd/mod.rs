@@ -137,6 +137,9 @@ pub trait Mask: Copy + BitAnd<Output = Self> + BitOr<Output = Self> + Not<Output
     }
 }
 
+/// The most lanes of any vector.
+pub const MOST_LANES: usize = 16;
+
 /// How far ahead [`Vector::prefetch_ahead`] asks, in bytes. The hardware's own asking ends with a page, and the
 /// arithmetic of a loop's next turns fills what the machine looks ahead.
 const AHEAD: usize = 2048;
@@ -286,6 +289,28 @@ pub trait Vector:
         target: *mut Self::Element,
         target_stride: usize,
     );
+
+    /// The columns of a `LANES` × `LANES` block; zero from `LANES` on. Inlined, the stores and loads vanish.
+    ///
+    /// # Safety
+    /// `LANES` rows of `LANES` elements, `stride` elements apart, may be read.
+    #[inline(always)]
+    unsafe fn columns(
+        simd: Self::Simd,
+        source: *const Self::Element,
+        stride: usize,
+    ) -> [Self; MOST_LANES] {
+        let mut block = [[Self::Element::ZERO; MOST_LANES]; MOST_LANES];
+        let mut columns = [Self::zero(simd); MOST_LANES];
+        // SAFETY: the caller's; the block has at least LANES rows and columns.
+        unsafe {
+            Self::transpose(simd, source, stride, block.as_mut_ptr().cast(), MOST_LANES);
+        }
+        for (column, row) in columns.iter_mut().zip(&block).take(Self::LANES) {
+            *column = Self::load_slice(simd, row);
+        }
+        columns
+    }
 
     /// Asks for the cache line [`AHEAD`] bytes behind the first of `values`, in a loop that passes over much memory.
     #[inline(always)]
