@@ -24,7 +24,9 @@ pub struct Predictor<T> {
     pub inputs: usize,
     pub outputs: usize,
     scale: Option<(Vec<T>, Vec<T>)>,
-    layers: Vec<Layer<T>>,
+    layers: Vec<Layer>,
+    /// Weights and biases of all layers in one block: large ones lie on huge pages then.
+    numbers: Aligned<T>,
     /// Elements from row to row of an intermediate result.
     row: usize,
     flops: f64,
@@ -32,9 +34,9 @@ pub struct Predictor<T> {
     threads: Option<usize>,
 }
 
-struct Layer<T> {
-    /// Weights and bias; none for a layer that only applies a function.
-    linear: Option<(Aligned<T>, Aligned<T>)>,
+struct Layer {
+    /// Where weights and bias begin; none for a layer that only applies a function.
+    linear: Option<[usize; 2]>,
     activation: Activation,
     rowwise: Option<Rowwise>,
     inputs: usize,
@@ -76,25 +78,16 @@ impl<T: Element> Kernel for Pack<'_, T> {
 impl<T: Element> Predictor<T> {
     /// Copies the parameters as they are now. `threads` caps the threads of a call.
     pub fn new(network: &Network<T>, isa: Isa, threads: Option<usize>) -> Self {
+        let mut len = 0;
         let layers: Vec<_> = network
             .layers
             .iter()
             .map(|layer| Layer {
                 linear: layer.linear.map(|linear| {
-                    let mut panels = Aligned::zeros(panels_len(linear.outputs, linear.inputs));
-                    let weights = network.read(linear.weights());
-                    let (outputs, inputs) = (linear.outputs, linear.inputs);
-                    isa.run(Pack {
-                        weights: &weights,
-                        outputs,
-                        inputs,
-                        panels: &mut panels,
-                    });
-                    let mut bias = Aligned::zeros(padded(linear.outputs));
-                    if let Some(biases) = linear.biases() {
-                        bias[..linear.outputs].copy_from_slice(&network.read(biases));
-                    }
-                    (panels, bias)
+                    let weights = len;
+                    let bias = weights + panels_len(linear.outputs, linear.inputs);
+                    len = bias + padded(linear.outputs);
+                    [weights, bias]
                 }),
                 activation: layer.activation,
                 rowwise: layer.rowwise,
@@ -102,6 +95,20 @@ impl<T: Element> Predictor<T> {
                 outputs: layer.outputs,
             })
             .collect();
+        let mut numbers = Aligned::zeros(len);
+        for (layer, packed) in network.layers.iter().zip(&layers) {
+            if let (Some(linear), Some([weights, bias])) = (layer.linear, packed.linear) {
+                isa.run(Pack {
+                    weights: &network.read(linear.weights()),
+                    outputs: linear.outputs,
+                    inputs: linear.inputs,
+                    panels: &mut numbers[weights..bias],
+                });
+                if let Some(biases) = linear.biases() {
+                    numbers[bias..][..linear.outputs].copy_from_slice(&network.read(biases));
+                }
+            }
+        }
         let widest = layers
             .iter()
             .map(|layer| layer.inputs.max(layer.outputs))
@@ -112,6 +119,7 @@ impl<T: Element> Predictor<T> {
             outputs: network.outputs,
             scale: network.scale.clone(),
             layers,
+            numbers,
             // A line more than whole lines, so that rows do not meet in the same cache sets.
             row: padded(widest) + PANEL,
             flops: network.flops(),
@@ -245,19 +253,19 @@ unsafe fn block_of_rows<'a, S: Simd, T: Element>(
         let start = target.as_mut_ptr();
         let relu = layer.activation == Activation::Relu;
         let plain = layer.rowwise.is_none() && (relu || layer.activation == Activation::Identity);
-        if let Some((weights, bias)) = &layer.linear {
+        if let Some([weights, bias]) = layer.linear {
             let product = Product {
                 rows: count,
                 columns: layer.outputs,
                 k: layer.inputs,
                 a: Operand::plain(input, stride, 1),
-                b: weights.as_ptr(),
+                b: p.numbers[weights..].as_ptr(),
                 b_panel: panel_stride(layer.inputs),
                 c: Target {
                     start,
                     row,
                     panel: PANEL,
-                    begin: Start::Columns(bias.as_ptr()),
+                    begin: Start::Columns(p.numbers[bias..].as_ptr()),
                     epilogue: if relu {
                         Epilogue::Relu
                     } else {

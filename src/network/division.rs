@@ -8,8 +8,9 @@
 #![allow(unsafe_code)]
 
 use super::Network;
+use crate::gemm::pack::{blocks, panels_to_columns};
 use crate::gemm::{PANEL, Product, caches};
-use crate::pool::Member;
+use crate::pool::{Member, Shared};
 use crate::simd::{Element, Simd};
 use std::ops::Range;
 
@@ -63,5 +64,35 @@ pub(super) unsafe fn run_part<S: Simd, T: Element>(
         part.run(simd, units, packed, |rows, columns| {
             after(rows, first + columns.start..first + columns.end);
         });
+    }
+}
+
+/// This member's part of turning the input of a layer into columns: of its own panels, or of a share of the features.
+///
+/// # Safety
+/// As `forward_layers`; the part of the input is finished.
+#[inline(always)]
+pub(super) unsafe fn turn_columns<S: Simd, T: Element>(
+    simd: S,
+    member: &Member<'_>,
+    own_panels: Option<Range<usize>>,
+    rows: usize,
+    features: usize,
+    panels: Shared<'_, T>,
+    columns: Shared<'_, T>,
+) {
+    let all = blocks(rows, features);
+    let across = rows.div_ceil(PANEL);
+    // SAFETY: the members' blocks are disjoint.
+    unsafe {
+        match own_panels {
+            None => panels_to_columns(simd, rows, features, member.share(all), panels, columns),
+            Some(own) => {
+                for first in (0..all).step_by(across) {
+                    let here = first + own.start..first + own.end;
+                    panels_to_columns(simd, rows, features, here, panels, columns);
+                }
+            }
+        }
     }
 }

@@ -2,12 +2,12 @@
 
 #![allow(unsafe_code)]
 
-use super::division::run_part;
+use super::division::{run_part, turn_columns};
 use super::workspace::{LayerSpace, Workspace};
 use super::{Dropout, Layer, Network, Rowwise};
 use crate::activation::{self, Activation, Keeps};
 use crate::buffer::Aligned;
-use crate::gemm::pack::{Scale, Source, blocks, pack_rows, panels_to_columns, unpack_rows};
+use crate::gemm::pack::{Scale, Source, pack_rows, unpack_rows};
 use crate::gemm::{Epilogue, PANEL, panel_stride};
 use crate::pool::{Member, Shared};
 use crate::random::DropoutMask;
@@ -234,36 +234,6 @@ impl<T: Element> Network<T> {
                     }
                 },
             );
-        }
-    }
-}
-
-/// This member's part of turning the input of a layer into columns: of its own panels, or of a share of the features.
-///
-/// # Safety
-/// As [`Network::forward_layers`]; the part of the input is finished.
-#[inline(always)]
-unsafe fn turn_columns<S: Simd, T: Element>(
-    simd: S,
-    member: &Member<'_>,
-    own_panels: Option<Range<usize>>,
-    rows: usize,
-    features: usize,
-    panels: Shared<'_, T>,
-    columns: Shared<'_, T>,
-) {
-    let all = blocks(rows, features);
-    let across = rows.div_ceil(PANEL);
-    // SAFETY: the members' blocks are disjoint.
-    unsafe {
-        match own_panels {
-            None => panels_to_columns(simd, rows, features, member.share(all), panels, columns),
-            Some(own) => {
-                for first in (0..all).step_by(across) {
-                    let here = first + own.start..first + own.end;
-                    panels_to_columns(simd, rows, features, here, panels, columns);
-                }
-            }
         }
     }
 }
