@@ -121,17 +121,18 @@ impl<T: Element> Kernel for PackRows<'_, T> {
                 let count = PANEL.min(self.rows - first);
                 let width = PANEL.min(self.features - feature);
                 let whole = plain && count == PANEL && width == PANEL;
-                if whole && even && columns.is_none() {
-                    let row = self.source.row_stride as usize;
-                    // SAFETY: 16 rows that lie evenly, 16 elements of each from `feature` on, and a whole block.
+                if whole && even {
+                    let stride = self.source.row_stride as usize;
+                    // SAFETY: 16 rows that lie evenly, 16 elements of each from `feature` on, and whole blocks.
                     unsafe {
-                        turn(
-                            simd,
-                            self.element(first, feature),
-                            row,
-                            turned.as_mut_ptr(),
-                            PANEL,
-                        );
+                        let from = self.element(first, feature);
+                        if let Some(columns) = columns {
+                            for (r, out) in columns.chunks_exact_mut(PANEL).enumerate() {
+                                let row = from.add(r * stride);
+                                out.copy_from_slice(std::slice::from_raw_parts(row, PANEL));
+                            }
+                        }
+                        turn(simd, from, stride, turned.as_mut_ptr(), PANEL);
                     }
                     continue;
                 }
