@@ -105,58 +105,87 @@ impl<T: Element> Kernel for PackRows<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let plain = self.scale.is_none() && self.source.column_stride == 1;
         let even = self.source.picks.is_none() && self.source.row_stride >= 0;
+        let in_place = self.is_plain() && even && self.columns.is_none();
+        let blocks = self.features.div_ceil(PANEL);
+        let mut staging = [[T::ZERO; PANEL * PANEL]; 2];
         for panel in self.range.clone() {
-            let first = panel * PANEL;
-            for feature in (0..self.features).step_by(PANEL) {
-                // SAFETY: the caller's: these blocks are this thread's alone.
-                let (columns, turned) = unsafe {
-                    let at = panel * panel_stride(self.features) + feature * PANEL;
-                    let turned = self.panels.write(at..at + PANEL * PANEL);
-                    let at = feature / PANEL * panel_stride(self.rows) + first * PANEL;
-                    let columns = self.columns.map(|all| all.write(at..at + PANEL * PANEL));
-                    (columns, turned)
-                };
-                let count = PANEL.min(self.rows - first);
-                let width = PANEL.min(self.features - feature);
-                let whole = plain && count == PANEL && width == PANEL;
-                if whole && even {
-                    let stride = self.source.row_stride as usize;
-                    // SAFETY: 16 rows that lie evenly, 16 elements of each from `feature` on, and whole blocks.
-                    unsafe {
-                        let from = self.element(first, feature);
-                        if let Some(columns) = columns {
-                            for (r, out) in columns.chunks_exact_mut(PANEL).enumerate() {
-                                let row = from.add(r * stride);
-                                out.copy_from_slice(std::slice::from_raw_parts(row, PANEL));
-                            }
-                        }
-                        turn(simd, from, stride, turned.as_mut_ptr(), PANEL);
-                    }
-                    continue;
+            let whole_panel = in_place && (panel + 1) * PANEL <= self.rows;
+            // A block is turned while the next one is copied: loads would wait for stores that are on their way.
+            for step in 0..=blocks {
+                let is_in_place =
+                    |block: usize| whole_panel && (block + 1) * PANEL <= self.features;
+                if step < blocks && !is_in_place(step) {
+                    let rows = self.rows_of_block(panel, step, &mut staging);
+                    self.copy_block(simd, panel, step, rows);
                 }
-                let mut staging = [T::ZERO; PANEL * PANEL];
-                let rows = columns.unwrap_or(&mut staging);
-                for (r, out) in rows.chunks_exact_mut(PANEL).enumerate() {
-                    if whole {
-                        // SAFETY: the row has `features` elements, 16 from `feature` on.
-                        out.copy_from_slice(unsafe {
-                            std::slice::from_raw_parts(self.element(first + r, feature), PANEL)
-                        });
-                    } else if r < count {
-                        self.copy_row(simd, first + r, feature, width, out);
+                if step > 0 {
+                    let block = step - 1;
+                    let at = panel * panel_stride(self.features) + block * PANEL * PANEL;
+                    // SAFETY: this block is this thread's alone, the caller says.
+                    let turned = unsafe { self.panels.write(at..at + PANEL * PANEL) };
+                    if is_in_place(block) {
+                        let from = self.element(panel * PANEL, block * PANEL);
+                        let stride = self.source.row_stride as usize;
+                        // SAFETY: 16 rows that lie evenly, 16 elements of each from there on, and a whole block.
+                        unsafe { turn(simd, from, stride, turned.as_mut_ptr(), PANEL) };
                     } else {
-                        out.fill(T::ZERO);
+                        transpose_block(
+                            simd,
+                            self.rows_of_block(panel, block, &mut staging),
+                            turned,
+                        );
                     }
                 }
-                transpose_block(simd, rows, turned);
             }
         }
     }
 }
 
 impl<T: Element> PackRows<'_, T> {
+    /// Whether rows are copied as they are.
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        self.scale.is_none() && self.source.column_stride == 1
+    }
+
+    /// The copy of 16 features of a panel's rows: in the column form, or staged for this and the next block.
+    #[inline(always)]
+    fn rows_of_block<'b>(
+        &'b self,
+        panel: usize,
+        block: usize,
+        staging: &'b mut [[T; PANEL * PANEL]; 2],
+    ) -> &'b mut [T] {
+        let at = block * panel_stride(self.rows) + panel * PANEL * PANEL;
+        match &self.columns {
+            // SAFETY: this block is this thread's alone, the caller says.
+            Some(all) => unsafe { all.write(at..at + PANEL * PANEL) },
+            None => &mut staging[block % 2],
+        }
+    }
+
+    /// Copies 16 features of a panel's rows, scaled; zeros where there is none.
+    #[inline(always)]
+    fn copy_block<S: Simd>(&self, simd: S, panel: usize, block: usize, rows: &mut [T]) {
+        let (first, feature) = (panel * PANEL, block * PANEL);
+        let count = PANEL.min(self.rows - first);
+        let width = PANEL.min(self.features - feature);
+        let whole = self.is_plain() && count == PANEL && width == PANEL;
+        for (r, out) in rows.chunks_exact_mut(PANEL).enumerate() {
+            if whole {
+                // SAFETY: the row has `features` elements, 16 from `feature` on.
+                out.copy_from_slice(unsafe {
+                    std::slice::from_raw_parts(self.element(first + r, feature), PANEL)
+                });
+            } else if r < count {
+                self.copy_row(simd, first + r, feature, width, out);
+            } else {
+                out.fill(T::ZERO);
+            }
+        }
+    }
+
     #[inline(always)]
     fn element(&self, row: usize, feature: usize) -> *const T {
         let along = feature as isize * self.source.column_stride;
