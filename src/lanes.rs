@@ -121,15 +121,21 @@ impl<V: Vector> RowSum<V> {
         for i in 0..Self::VECTORS {
             self.0[i].store_slice(&mut lanes[i * V::LANES..]);
         }
-        let mut half = V::Element::ROW_LANES / 2;
-        while half > 0 {
-            for l in 0..half {
-                lanes[l] = lanes[l] + lanes[l + half];
-            }
-            half /= 2;
-        }
-        lanes[0]
+        halve(&mut lanes[..V::Element::ROW_LANES])
     }
+}
+
+/// The sum of lanes, a power of two of them, joined by halving.
+#[inline(always)]
+pub fn halve<T: Element>(lanes: &mut [T]) -> T {
+    let mut half = lanes.len() / 2;
+    while half > 0 {
+        for l in 0..half {
+            lanes[l] = lanes[l] + lanes[l + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
 }
 
 #[cfg(test)]

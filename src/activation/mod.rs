@@ -183,6 +183,8 @@ pub fn backward<S: Simd, T: Element>(
     x: &[T],
     out: &mut [T],
 ) {
+    assert_eq!(dout.len(), out.len());
+    assert_eq!(x.len(), out.len());
     match activation {
         Activation::Sigmoid | Activation::Tanh => simd.call(FromInputLoop {
             activation,

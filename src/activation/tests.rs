@@ -492,3 +492,20 @@ fn the_network_keeps_what_the_derivative_needs() {
     }
     assert_eq!(Activation::Gelu.keeps(), Keeps::Input);
 }
+
+#[test]
+fn lengths_that_differ_are_refused_whatever_the_activation() {
+    for activation in [Activation::Identity, Activation::Step, Activation::Tanh] {
+        for (dout, x, out) in [(3, 4, 4), (4, 3, 4), (4, 4, 3)] {
+            let refused = std::panic::catch_unwind(|| {
+                Isa::best().run(Backward {
+                    activation,
+                    dout: &vec![1.0f32; dout],
+                    x: &vec![1.0; x],
+                    out: &mut vec![0.0; out],
+                });
+            });
+            assert!(refused.is_err(), "{activation:?} {dout} {x} {out}");
+        }
+    }
+}

@@ -10,6 +10,7 @@ use super::Shape;
 use crate::activation::{self, Activation};
 use crate::gemm::Join;
 use crate::gemm::pack::Source;
+use crate::lanes::halve;
 use crate::pool::Shared;
 use crate::simd::{Element, Kernel, MOST_LANES, Simd, Vector};
 use std::ops::Range;
@@ -196,15 +197,8 @@ impl<T: Element> FewRows<'_, T> {
         for (sum, chains) in sums.iter().zip(chains.chunks_exact_mut(lanes)) {
             sum.store_slice(chains);
         }
-        let mut width = CHAINS / 2;
-        while width > 0 {
-            for c in 0..width {
-                chains[c] = chains[c] + chains[c + width];
-            }
-            width /= 2;
-        }
         let bias = self.bias.map_or(T::ZERO, |bias| bias[output]);
         // SAFETY: this output exists.
-        unsafe { *self.place(r, output) = chains[0] + bias };
+        unsafe { *self.place(r, output) = halve(&mut chains) + bias };
     }
 }

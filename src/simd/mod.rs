@@ -317,6 +317,7 @@ pub trait Vector:
     fn prefetch_ahead(values: &[Self::Element]) {
         Self::prefetch(values.as_ptr().wrapping_byte_add(AHEAD));
     }
+
     /// Asks for the cache line of an address that need not be valid.
     #[inline(always)]
     fn prefetch(address: *const Self::Element) {
