@@ -1,8 +1,8 @@
 //! The affine map of a few rows: W is turned as it passes, in registers, and each turned block serves all of them.
 //!
 //! In panels of 16 rows one row would take a whole panel. Here a vector holds as many outputs as it has lanes, as in a
-//! prediction over packed weights, and x is broadcast; to turn 16 × 16 weights costs about as much as to multiply them
-//! with five rows.
+//! prediction over packed weights, and x is broadcast; to turn 16 × 16 weights costs as much as to multiply them with four
+//! to six rows.
 
 #![allow(unsafe_code)]
 
@@ -12,7 +12,7 @@ use crate::gemm::Join;
 use crate::gemm::pack::Source;
 use crate::lanes::halve;
 use crate::pool::Shared;
-use crate::simd::{Element, Kernel, MOST_LANES, Simd, Vector};
+use crate::simd::{Element, Kernel, MOST_LANES, Opaque, Rows, Simd, Vector};
 use std::ops::Range;
 
 /// Rows up to which it pays.
@@ -63,7 +63,12 @@ impl<T: Element> Kernel for FewRows<'_, T> {
                 }
                 _ => {
                     for first in (0..mine).step_by(TOGETHER * T::Vector::<S>::LANES) {
-                        self.chains(simd, first);
+                        match self.shape.rows {
+                            1 => self.chains::<S, 1>(simd, first),
+                            2 => self.chains::<S, 2>(simd, first),
+                            3 | 4 => self.chains::<S, 4>(simd, first),
+                            _ => self.chains::<S, FEW>(simd, first),
+                        }
                     }
                 }
             }
@@ -89,83 +94,182 @@ impl<T: Element> FewRows<'_, T> {
         self.out.as_ptr().wrapping_add(at)
     }
 
-    /// [`TOGETHER`] blocks of outputs from `first` on, or those that are left: one chain each in increasing k.
+    /// [`TOGETHER`] blocks of outputs from `first` on, or those that are left: one chain each in increasing k. Up to
+    /// `ROWS` rows, so many that their sums stay in registers; where there are fewer, the last again.
     ///
     /// # Safety
     /// `x` holds the rows, and no other thread touches these outputs.
     #[inline(always)]
-    unsafe fn chains<S: Simd>(&self, simd: S, first: usize) {
+    unsafe fn chains<S: Simd, const ROWS: usize>(&self, simd: S, first: usize) {
         let lanes = T::Vector::<S>::LANES;
-        let Shape { inputs, rows, .. } = self.shape;
+        let inputs = self.shape.inputs;
         let count = (self.outputs.len() - first).min(TOGETHER * lanes);
-        let mut sums = [[T::Vector::<S>::zero(simd); TOGETHER]; FEW];
-        let sums = &mut sums[..rows];
+        let mut sums = [[T::Vector::<S>::zero(simd); ROWS]; TOGETHER];
         if let Some(bias) = self.bias {
-            for (block, bias) in bias[first..first + count].chunks(lanes).enumerate() {
-                let bias = T::Vector::<S>::load_tail(simd, bias);
-                sums.iter_mut().for_each(|sums| sums[block] = bias);
+            for (sums, bias) in sums
+                .iter_mut()
+                .zip(bias[first..first + count].chunks(lanes))
+            {
+                *sums = [T::Vector::<S>::load_tail(simd, bias); ROWS];
             }
         }
+        let mut x = [self.row(0); ROWS];
+        for (r, x) in x.iter_mut().enumerate() {
+            *x = self.row(r.min(self.shape.rows - 1));
+        }
         let weight = self.weight.as_ptr().wrapping_add(first * inputs);
-        let whole = if count == TOGETHER * lanes {
-            inputs / lanes * lanes
-        } else {
-            0
-        };
-        for k in (0..whole).step_by(lanes) {
-            for block in 0..TOGETHER {
-                // SAFETY: so many outputs and inputs exist.
+        // SAFETY: so many outputs and inputs exist.
+        unsafe {
+            if count == TOGETHER * lanes && inputs >= lanes {
+                self.add_whole(simd, weight, &x, &mut sums);
+            } else {
+                self.add_copied(simd, weight, count, &x, &mut sums);
+            }
+        }
+        for (block, sums) in sums[..count.div_ceil(lanes)].iter().enumerate() {
+            let output = block * lanes;
+            for (r, sum) in sums[..self.shape.rows].iter().enumerate() {
+                // SAFETY: these outputs exist.
                 unsafe {
-                    let weight = weight.add(block * lanes * inputs + k);
-                    for output in 0..lanes {
-                        let next = weight.wrapping_add(output * inputs + 2 * lanes);
-                        T::Vector::<S>::prefetch(next);
-                    }
-                    let columns = T::Vector::<S>::columns(simd, weight, inputs);
-                    for (r, sums) in sums.iter_mut().enumerate() {
-                        let x = self.row(r).add(k);
-                        let mut sum = sums[block];
-                        for (j, column) in columns[..lanes].iter().enumerate() {
-                            sum = column.mul_add(T::Vector::<S>::splat(simd, *x.add(j)), sum);
-                        }
-                        sums[block] = sum;
-                    }
+                    sum.store_partial(self.place(r, first + output), lanes.min(count - output))
+                };
+            }
+        }
+    }
+
+    /// Adds all inputs to [`TOGETHER`] whole blocks of outputs.
+    ///
+    /// # Safety
+    /// At `weight` lie so many outputs, and at x as many rows, of at least [`Vector::LANES`] inputs.
+    #[inline(always)]
+    unsafe fn add_whole<S: Simd, const ROWS: usize>(
+        &self,
+        simd: S,
+        weight: *const T,
+        x: &[*const T; ROWS],
+        sums: &mut [[T::Vector<S>; ROWS]; TOGETHER],
+    ) {
+        let lanes = T::Vector::<S>::LANES;
+        let inputs = self.shape.inputs;
+        let tail = inputs % lanes;
+        let blocks = [weight, weight.wrapping_add(lanes * inputs)];
+        let rows = [Rows::new(blocks[0], inputs), Rows::new(blocks[1], inputs)];
+        // SAFETY: throughout, the caller's.
+        unsafe {
+            let [mut left, mut right] = *sums;
+            for k in (0..inputs - tail).step_by(lanes) {
+                left = Self::add_block(simd, rows[0], x, k, left);
+                right = Self::add_block(simd, rows[1], x, k, right);
+            }
+            *sums = [left, right];
+            for (weight, sums) in blocks.into_iter().zip(sums) {
+                let (k, columns) = (inputs - lanes, lanes - tail..lanes);
+                Self::add_columns(simd, weight.add(k), inputs, columns, x, k, sums);
+            }
+        }
+    }
+
+    /// Adds to the sums of a block of outputs the [`Vector::LANES`] inputs from `k` on.
+    ///
+    /// # Safety
+    /// The rows of W and of x hold them.
+    #[inline(always)]
+    unsafe fn add_block<S: Simd, const ROWS: usize>(
+        simd: S,
+        weight: Rows<T>,
+        x: &[*const T; ROWS],
+        k: usize,
+        mut sums: [T::Vector<S>; ROWS],
+    ) -> [T::Vector<S>; ROWS] {
+        let lanes = T::Vector::<S>::LANES;
+        let turned = T::Vector::<S>::TURNED;
+        let weight = weight.from_column(k);
+        for four in 0..lanes.div_ceil(4) {
+            for row in weight.four(four) {
+                T::Vector::<S>::prefetch(row.wrapping_add(2 * lanes));
+            }
+        }
+        // Or the elements of x would be kept from one block to the next, in memory.
+        let k = k.opaque();
+        for part in 0..lanes / turned {
+            // SAFETY: the caller's.
+            let columns = unsafe { T::Vector::<S>::columns(simd, weight, part) };
+            for (x, sum) in x.iter().zip(&mut sums) {
+                for (j, column) in columns[..turned].iter().enumerate() {
+                    // SAFETY: as above.
+                    let x = unsafe { *x.add(k + part * turned + j) };
+                    *sum = column.mul_add(T::Vector::<S>::splat(simd, x), *sum);
                 }
             }
         }
-        // What makes no whole block is turned in a copy.
-        for k in (whole..inputs).step_by(lanes) {
+        sums
+    }
+
+    /// Adds all inputs to `count` outputs, from copies filled up with zeros.
+    ///
+    /// # Safety
+    /// At `weight` lie so many outputs.
+    #[inline(always)]
+    unsafe fn add_copied<S: Simd, const ROWS: usize>(
+        &self,
+        simd: S,
+        weight: *const T,
+        count: usize,
+        x: &[*const T; ROWS],
+        sums: &mut [[T::Vector<S>; ROWS]; TOGETHER],
+    ) {
+        let lanes = T::Vector::<S>::LANES;
+        let inputs = self.shape.inputs;
+        for k in (0..inputs).step_by(lanes) {
             let width = lanes.min(inputs - k);
-            for block in 0..count.div_ceil(lanes) {
+            for (block, sums) in sums[..count.div_ceil(lanes)].iter_mut().enumerate() {
                 let outputs = block * lanes..count.min((block + 1) * lanes);
                 let mut copy = [[T::ZERO; MOST_LANES]; MOST_LANES];
-                let mut turned = copy;
-                // SAFETY: as above; the copies have LANES rows and columns.
+                // SAFETY: the caller's; the copy has LANES rows and columns.
                 unsafe {
                     for (output, row) in outputs.zip(&mut copy) {
                         let weight = weight.add(output * inputs + k);
                         T::Vector::<S>::load_partial(simd, weight, width).store_slice(row);
                     }
-                    let (from, to) = (copy.as_ptr().cast(), turned.as_mut_ptr().cast());
-                    T::Vector::<S>::transpose(simd, from, MOST_LANES, to, MOST_LANES);
-                    for (r, sums) in sums.iter_mut().enumerate() {
-                        let x = self.row(r).add(k);
-                        for (j, column) in turned[..width].iter().enumerate() {
-                            let column = T::Vector::<S>::load_slice(simd, column);
-                            let x = T::Vector::<S>::splat(simd, *x.add(j));
-                            sums[block] = column.mul_add(x, sums[block]);
-                        }
-                    }
+                    let copy = copy.as_ptr().cast();
+                    Self::add_columns(simd, copy, MOST_LANES, 0..width, x, k, sums);
                 }
             }
         }
-        for (r, sums) in sums.iter().enumerate() {
-            for (block, sum) in sums[..count.div_ceil(lanes)].iter().enumerate() {
-                let output = block * lanes;
-                // SAFETY: these outputs exist.
-                unsafe {
-                    sum.store_partial(self.place(r, first + output), lanes.min(count - output))
-                };
+    }
+
+    /// Adds to the sums of a block of outputs some of the inputs from `k` on.
+    ///
+    /// # Safety
+    /// At `weight` lie [`Vector::LANES`] rows of as many elements, `stride` apart; x holds the inputs.
+    #[inline(always)]
+    unsafe fn add_columns<S: Simd, const ROWS: usize>(
+        simd: S,
+        weight: *const T,
+        stride: usize,
+        columns: Range<usize>,
+        x: &[*const T; ROWS],
+        k: usize,
+        sums: &mut [T::Vector<S>; ROWS],
+    ) {
+        if columns.is_empty() {
+            return;
+        }
+        let mut turned = [[T::ZERO; MOST_LANES]; MOST_LANES];
+        // SAFETY: the caller's; the copy has LANES rows and columns.
+        unsafe {
+            let to = turned.as_mut_ptr().cast();
+            T::Vector::<S>::transpose(simd, weight, stride, to, MOST_LANES);
+            for (j, column) in turned
+                .iter()
+                .enumerate()
+                .take(columns.end)
+                .skip(columns.start)
+            {
+                let column = T::Vector::<S>::load_slice(simd, column);
+                for (x, sum) in x.iter().zip(&mut *sums) {
+                    *sum = column.mul_add(T::Vector::<S>::splat(simd, *x.add(k + j)), *sum);
+                }
             }
         }
     }

@@ -6,7 +6,7 @@
 
 use super::PANEL;
 use crate::buffer::LINE;
-use crate::simd::{Element, Kernel, Simd, Vector};
+use crate::simd::{Element, Kernel, Opaque, Simd, Vector};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
@@ -131,23 +131,6 @@ fn column_offset<V: Vector>(j: usize, panel: usize) -> usize {
 /// row of a tile from one pointer: row 12 is four times three rows away.
 const ODD: usize = 7;
 
-/// A value whose origin the compiler does not see. It would address every row of A from the one before, a chain of
-/// additions longer than the multiply-adds of a k, or keep a pointer to each, more than there are registers.
-#[inline(always)]
-fn opaque(value: usize) -> usize {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let mut value = value;
-        // SAFETY: no instruction; the value stays as it is, and nothing is read or written.
-        unsafe {
-            std::arch::asm!("/* {} */", inout(reg) value, options(pure, nomem, nostack, preserves_flags));
-        }
-        value
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    value
-}
-
 /// # Safety
 /// The machine has the instruction set (a token proves it), and all of the tile's elements of A, B, C, the kept outputs
 /// and the start lie in memory that may be read, C also written, with no other thread at it.
@@ -190,7 +173,7 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
         let (mut a_block, mut b, mut k_left) = (t.a, t.b, t.k);
         let mut odd = [0; ODD];
         for (i, odd) in odd.iter_mut().enumerate() {
-            *odd = opaque((2 * i + 1) * t.a_row * size_of::<T>());
+            *odd = ((2 * i + 1) * t.a_row * size_of::<T>()).opaque();
         }
         let blocks = t.k.div_ceil(t.k_block).max(1);
         let mut block = 0;
@@ -209,7 +192,7 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
                         b.add(column_offset::<T::Vector<S>>(j, t.b_panel)),
                     );
                 }
-                a = a.with_addr(opaque(a.addr()));
+                a = a.opaque();
                 // Written out: as a loop, 14 rows would be more than the compiler unrolls.
                 macro_rules! row {
                     ($($r:literal)*) => {

@@ -1,6 +1,6 @@
 //! AVX2 with FMA: 8 lanes of float32, 4 of float64.
 
-use super::{Kernel, Mask, Simd, Vector};
+use super::{Kernel, MOST_TURNED, Mask, Rows, Simd, Vector};
 use std::arch::x86_64::*;
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
@@ -267,16 +267,11 @@ macro_rules! vector {
                 // SAFETY: as above.
                 Self(unsafe { $from_int($srl($to_int(self.0), _mm_cvtsi32_si128(N as i32))) })
             }
+            const TURNED: usize = Self::COLUMNS;
             #[inline(always)]
-            unsafe fn transpose(
-                _: Avx2,
-                source: *const $t,
-                source_stride: usize,
-                target: *mut $t,
-                target_stride: usize,
-            ) {
+            unsafe fn columns(_: Avx2, rows: Rows<$t>, part: usize) -> [Self; MOST_TURNED] {
                 // SAFETY: the caller vouches for the block, the token for the instruction set.
-                unsafe { Self::transpose_block(source, source_stride, target, target_stride) }
+                unsafe { Self::turn(rows, part) }
             }
         }
     };
@@ -368,40 +363,32 @@ impl F32x8 {
 
     /// Halves of two rows are joined on loading; then pairs and quads are interleaved within halves.
     ///
+    const COLUMNS: usize = 4;
+
     /// # Safety
-    /// As [`Vector::transpose`], on a machine with AVX2.
+    /// As [`Vector::columns`], on a machine with AVX2.
     #[inline(always)]
-    unsafe fn transpose_block(
-        source: *const f32,
-        source_stride: usize,
-        target: *mut f32,
-        target_stride: usize,
-    ) {
+    unsafe fn turn(rows: Rows<f32>, half: usize) -> [Self; MOST_TURNED] {
+        let fours = [rows.four(0), rows.four(1)];
         // SAFETY: all accesses are to the 8 rows of 8 elements that the caller vouches for.
         unsafe {
-            for half in 0..2 {
-                let mut rows = [_mm256_setzero_ps(); 4];
-                for (r, row) in rows.iter_mut().enumerate() {
-                    let from = source.add(r * source_stride + 4 * half);
-                    let low = _mm256_castps128_ps256(_mm_loadu_ps(from));
-                    let high = _mm_loadu_ps(from.add(4 * source_stride));
-                    *row = _mm256_insertf128_ps::<1>(low, high);
-                }
-                let [a, b, c, d] = rows;
-                let ab_low = _mm256_unpacklo_ps(a, b);
-                let ab_high = _mm256_unpackhi_ps(a, b);
-                let cd_low = _mm256_unpacklo_ps(c, d);
-                let cd_high = _mm256_unpackhi_ps(c, d);
-                let columns = [
-                    _mm256_shuffle_ps::<0x44>(ab_low, cd_low),
-                    _mm256_shuffle_ps::<0xee>(ab_low, cd_low),
-                    _mm256_shuffle_ps::<0x44>(ab_high, cd_high),
-                    _mm256_shuffle_ps::<0xee>(ab_high, cd_high),
-                ];
-                for (c, column) in columns.into_iter().enumerate() {
-                    _mm256_storeu_ps(target.add((4 * half + c) * target_stride), column);
-                }
+            let mut columns = [Self(_mm256_setzero_ps()); MOST_TURNED];
+            let mut joined = [_mm256_setzero_ps(); 4];
+            for (r, joined) in joined.iter_mut().enumerate() {
+                let low = _mm_loadu_ps(fours[0][r].add(4 * half));
+                let high = _mm_loadu_ps(fours[1][r].add(4 * half));
+                *joined = _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(low), high);
             }
+            let [a, b, c, d] = joined;
+            let ab_low = _mm256_unpacklo_ps(a, b);
+            let ab_high = _mm256_unpackhi_ps(a, b);
+            let cd_low = _mm256_unpacklo_ps(c, d);
+            let cd_high = _mm256_unpackhi_ps(c, d);
+            columns[0] = Self(_mm256_shuffle_ps::<0x44>(ab_low, cd_low));
+            columns[1] = Self(_mm256_shuffle_ps::<0xee>(ab_low, cd_low));
+            columns[2] = Self(_mm256_shuffle_ps::<0x44>(ab_high, cd_high));
+            columns[3] = Self(_mm256_shuffle_ps::<0xee>(ab_high, cd_high));
+            columns
         }
     }
 }
@@ -413,35 +400,26 @@ impl F64x4 {
         unsafe { _mm256_mul_epu32(a, b) }
     }
 
+    const COLUMNS: usize = 2;
+
     /// # Safety
-    /// As [`Vector::transpose`], on a machine with AVX2.
+    /// As [`Vector::columns`], on a machine with AVX2.
     #[inline(always)]
-    unsafe fn transpose_block(
-        source: *const f64,
-        source_stride: usize,
-        target: *mut f64,
-        target_stride: usize,
-    ) {
+    unsafe fn turn(rows: Rows<f64>, half: usize) -> [Self; MOST_TURNED] {
+        let four = rows.four(0);
         // SAFETY: all accesses are to the 4 rows of 4 elements that the caller vouches for.
         unsafe {
-            for half in 0..2 {
-                let mut rows = [_mm256_setzero_pd(); 2];
-                for (r, row) in rows.iter_mut().enumerate() {
-                    let from = source.add(r * source_stride + 2 * half);
-                    let low = _mm256_castpd128_pd256(_mm_loadu_pd(from));
-                    let high = _mm_loadu_pd(from.add(2 * source_stride));
-                    *row = _mm256_insertf128_pd::<1>(low, high);
-                }
-                let [a, b] = rows;
-                _mm256_storeu_pd(
-                    target.add(2 * half * target_stride),
-                    _mm256_unpacklo_pd(a, b),
-                );
-                _mm256_storeu_pd(
-                    target.add((2 * half + 1) * target_stride),
-                    _mm256_unpackhi_pd(a, b),
-                );
+            let mut columns = [Self(_mm256_setzero_pd()); MOST_TURNED];
+            let mut joined = [_mm256_setzero_pd(); 2];
+            for (r, joined) in joined.iter_mut().enumerate() {
+                let low = _mm_loadu_pd(four[r].add(2 * half));
+                let high = _mm_loadu_pd(four[r + 2].add(2 * half));
+                *joined = _mm256_insertf128_pd::<1>(_mm256_castpd128_pd256(low), high);
             }
+            let [a, b] = joined;
+            columns[0] = Self(_mm256_unpacklo_pd(a, b));
+            columns[1] = Self(_mm256_unpackhi_pd(a, b));
+            columns
         }
     }
 }

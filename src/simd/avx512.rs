@@ -1,6 +1,6 @@
 //! AVX-512 (F, VL, BW, DQ): 16 lanes of float32, 8 of float64.
 
-use super::{Kernel, Mask, Simd, Vector};
+use super::{Kernel, MOST_TURNED, Mask, Rows, Simd, Vector};
 use std::arch::x86_64::*;
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
@@ -253,16 +253,11 @@ macro_rules! vector {
                 // SAFETY: as above.
                 Self(unsafe { $from_int($srl($to_int(self.0), _mm_cvtsi32_si128(N as i32))) })
             }
+            const TURNED: usize = Self::COLUMNS;
             #[inline(always)]
-            unsafe fn transpose(
-                _: Avx512,
-                source: *const $t,
-                source_stride: usize,
-                target: *mut $t,
-                target_stride: usize,
-            ) {
+            unsafe fn columns(_: Avx512, rows: Rows<$t>, part: usize) -> [Self; MOST_TURNED] {
                 // SAFETY: the caller vouches for the block, the token for the instruction set.
-                unsafe { Self::transpose_block(source, source_stride, target, target_stride) }
+                unsafe { Self::turn(rows, part) }
             }
         }
 
@@ -353,51 +348,46 @@ impl F32x16 {
         }
     }
 
+    const COLUMNS: usize = 8;
+
     /// Halves of two rows are joined on loading; then pairs and quads are interleaved within quarters, and quarters put
     /// in order.
     ///
     /// # Safety
-    /// As [`Vector::transpose`], on a machine with AVX-512.
+    /// As [`Vector::columns`], on a machine with AVX-512.
     #[inline(always)]
-    unsafe fn transpose_block(
-        source: *const f32,
-        source_stride: usize,
-        target: *mut f32,
-        target_stride: usize,
-    ) {
+    unsafe fn turn(rows: Rows<f32>, half: usize) -> [Self; MOST_TURNED] {
+        let fours = [rows.four(0), rows.four(1), rows.four(2), rows.four(3)];
         // SAFETY: all accesses are to the 16 rows of 16 elements that the caller vouches for.
         unsafe {
-            for half in 0..2 {
-                // In quarter q of vector c of each: four rows of column c, or of column c + 4 if q is odd.
-                let mut quads = [[_mm512_setzero_ps(); 4]; 2];
-                for (eight, quads) in quads.iter_mut().enumerate() {
-                    let mut rows = [_mm512_setzero_ps(); 4];
-                    for (r, row) in rows.iter_mut().enumerate() {
-                        let from = source.add((8 * eight + r) * source_stride + 8 * half);
-                        let first = _mm512_castps256_ps512(_mm256_loadu_ps(from));
-                        let second = _mm256_loadu_ps(from.add(4 * source_stride));
-                        *row = _mm512_insertf32x8::<1>(first, second);
-                    }
-                    let [a, b, c, d] = rows;
-                    let ab_low = _mm512_unpacklo_ps(a, b);
-                    let ab_high = _mm512_unpackhi_ps(a, b);
-                    let cd_low = _mm512_unpacklo_ps(c, d);
-                    let cd_high = _mm512_unpackhi_ps(c, d);
-                    *quads = [
-                        _mm512_shuffle_ps::<0x44>(ab_low, cd_low),
-                        _mm512_shuffle_ps::<0xee>(ab_low, cd_low),
-                        _mm512_shuffle_ps::<0x44>(ab_high, cd_high),
-                        _mm512_shuffle_ps::<0xee>(ab_high, cd_high),
-                    ];
+            let mut columns = [Self(_mm512_setzero_ps()); MOST_TURNED];
+            // In quarter q of vector c of each: four rows of column c, or of column c + 4 if q is odd.
+            let mut quads = [[_mm512_setzero_ps(); 4]; 2];
+            for (fours, quads) in fours.chunks_exact(2).zip(&mut quads) {
+                let mut joined = [_mm512_setzero_ps(); 4];
+                for (r, joined) in joined.iter_mut().enumerate() {
+                    let first = _mm256_loadu_ps(fours[0][r].add(8 * half));
+                    let second = _mm256_loadu_ps(fours[1][r].add(8 * half));
+                    *joined = _mm512_insertf32x8::<1>(_mm512_castps256_ps512(first), second);
                 }
-                let [upper, lower] = quads;
-                for (c, (upper, lower)) in upper.into_iter().zip(lower).enumerate() {
-                    let column = target.add((8 * half + c) * target_stride);
-                    _mm512_storeu_ps(column, _mm512_shuffle_f32x4::<0x88>(upper, lower));
-                    let column = column.add(4 * target_stride);
-                    _mm512_storeu_ps(column, _mm512_shuffle_f32x4::<0xdd>(upper, lower));
-                }
+                let [a, b, c, d] = joined;
+                let ab_low = _mm512_unpacklo_ps(a, b);
+                let ab_high = _mm512_unpackhi_ps(a, b);
+                let cd_low = _mm512_unpacklo_ps(c, d);
+                let cd_high = _mm512_unpackhi_ps(c, d);
+                *quads = [
+                    _mm512_shuffle_ps::<0x44>(ab_low, cd_low),
+                    _mm512_shuffle_ps::<0xee>(ab_low, cd_low),
+                    _mm512_shuffle_ps::<0x44>(ab_high, cd_high),
+                    _mm512_shuffle_ps::<0xee>(ab_high, cd_high),
+                ];
             }
+            let [upper, lower] = quads;
+            for (c, (upper, lower)) in upper.into_iter().zip(lower).enumerate() {
+                columns[c] = Self(_mm512_shuffle_f32x4::<0x88>(upper, lower));
+                columns[c + 4] = Self(_mm512_shuffle_f32x4::<0xdd>(upper, lower));
+            }
+            columns
         }
     }
 }
@@ -409,39 +399,30 @@ impl F64x8 {
         unsafe { _mm512_mul_epu32(a, b) }
     }
 
+    const COLUMNS: usize = 2;
+
     /// # Safety
-    /// As [`Vector::transpose`], on a machine with AVX-512.
+    /// As [`Vector::columns`], on a machine with AVX-512.
     #[inline(always)]
-    unsafe fn transpose_block(
-        source: *const f64,
-        source_stride: usize,
-        target: *mut f64,
-        target_stride: usize,
-    ) {
+    unsafe fn turn(rows: Rows<f64>, quarter: usize) -> [Self; MOST_TURNED] {
+        let fours = [rows.four(0), rows.four(1)];
         // SAFETY: all accesses are to the 8 rows of 8 elements that the caller vouches for.
         unsafe {
-            for quarter in 0..4 {
-                let mut rows = [_mm512_setzero_pd(); 2];
-                for (r, row) in rows.iter_mut().enumerate() {
-                    let from = source.add(r * source_stride + 2 * quarter);
-                    let first = _mm512_castpd128_pd512(_mm_loadu_pd(from));
-                    let second = _mm_loadu_pd(from.add(2 * source_stride));
-                    let third = _mm_loadu_pd(from.add(4 * source_stride));
-                    let fourth = _mm_loadu_pd(from.add(6 * source_stride));
-                    let joined = _mm512_insertf64x2::<1>(first, second);
-                    let joined = _mm512_insertf64x2::<2>(joined, third);
-                    *row = _mm512_insertf64x2::<3>(joined, fourth);
-                }
-                let [a, b] = rows;
-                _mm512_storeu_pd(
-                    target.add(2 * quarter * target_stride),
-                    _mm512_unpacklo_pd(a, b),
-                );
-                _mm512_storeu_pd(
-                    target.add((2 * quarter + 1) * target_stride),
-                    _mm512_unpackhi_pd(a, b),
-                );
+            let mut columns = [Self(_mm512_setzero_pd()); MOST_TURNED];
+            let mut joined = [_mm512_setzero_pd(); 2];
+            for (r, joined) in joined.iter_mut().enumerate() {
+                let first = _mm_loadu_pd(fours[0][r].add(2 * quarter));
+                let second = _mm_loadu_pd(fours[0][r + 2].add(2 * quarter));
+                let third = _mm_loadu_pd(fours[1][r].add(2 * quarter));
+                let fourth = _mm_loadu_pd(fours[1][r + 2].add(2 * quarter));
+                let half = _mm512_insertf64x2::<1>(_mm512_castpd128_pd512(first), second);
+                let three = _mm512_insertf64x2::<2>(half, third);
+                *joined = _mm512_insertf64x2::<3>(three, fourth);
             }
+            let [a, b] = joined;
+            columns[0] = Self(_mm512_unpacklo_pd(a, b));
+            columns[1] = Self(_mm512_unpackhi_pd(a, b));
+            columns
         }
     }
 }

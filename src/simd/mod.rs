@@ -19,6 +19,7 @@ mod isa;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
+mod rows;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 use crate::buffer::Plain;
 pub use control::FloatControl;
 pub use isa::Isa;
+pub use rows::{Opaque, Rows};
 
 /// An instruction set that this machine has.
 pub trait Simd: Copy + Send + Sync + 'static {
@@ -139,6 +141,9 @@ pub trait Mask: Copy + BitAnd<Output = Self> + BitOr<Output = Self> + Not<Output
 
 /// The most lanes of any vector.
 pub const MOST_LANES: usize = 16;
+
+/// The most columns that any vector turns at a time.
+pub const MOST_TURNED: usize = 8;
 
 /// How far ahead [`Vector::prefetch_ahead`] asks, in bytes. The hardware's own asking ends with a page, and the
 /// arithmetic of a loop's next turns fills what the machine looks ahead.
@@ -278,38 +283,54 @@ pub trait Vector:
     /// Shifts zeros in.
     fn bit_shr<const N: u32>(self) -> Self;
 
+    /// Columns that [`Vector::columns`] turns at a time; divides `LANES`.
+    const TURNED: usize = 2;
+
+    /// Columns `TURNED * part` and on of a `LANES` × `LANES` block; as many as [`Vector::TURNED`] of those returned.
+    ///
+    /// # Safety
+    /// `LANES` rows of `LANES` elements may be read.
+    #[inline(always)]
+    unsafe fn columns(
+        simd: Self::Simd,
+        rows: Rows<Self::Element>,
+        part: usize,
+    ) -> [Self; MOST_TURNED] {
+        let mut columns = [Self::zero(simd); MOST_TURNED];
+        for (c, column) in columns[..Self::TURNED].iter_mut().enumerate() {
+            let mut lanes = [Self::Element::ZERO; MOST_LANES];
+            for (r, lane) in lanes[..Self::LANES].iter_mut().enumerate() {
+                // SAFETY: the caller's.
+                *lane = unsafe { *rows.row(r).add(Self::TURNED * part + c) };
+            }
+            *column = Self::load_slice(simd, &lanes);
+        }
+        columns
+    }
+
     /// Writes the transpose of a `LANES` × `LANES` block.
     ///
     /// # Safety
     /// `LANES` rows of `LANES` elements, `source_stride` and `target_stride` elements apart, may be read and written.
+    #[inline(always)]
     unsafe fn transpose(
         simd: Self::Simd,
         source: *const Self::Element,
         source_stride: usize,
         target: *mut Self::Element,
         target_stride: usize,
-    );
-
-    /// The columns of a `LANES` × `LANES` block; zero from `LANES` on. Inlined, the stores and loads vanish.
-    ///
-    /// # Safety
-    /// `LANES` rows of `LANES` elements, `stride` elements apart, may be read.
-    #[inline(always)]
-    unsafe fn columns(
-        simd: Self::Simd,
-        source: *const Self::Element,
-        stride: usize,
-    ) -> [Self; MOST_LANES] {
-        let mut block = [[Self::Element::ZERO; MOST_LANES]; MOST_LANES];
-        let mut columns = [Self::zero(simd); MOST_LANES];
-        // SAFETY: the caller's; the block has at least LANES rows and columns.
-        unsafe {
-            Self::transpose(simd, source, stride, block.as_mut_ptr().cast(), MOST_LANES);
+    ) {
+        let rows = Rows::new(source, source_stride);
+        for part in 0..Self::LANES / Self::TURNED {
+            // SAFETY: the caller's.
+            unsafe {
+                let columns = Self::columns(simd, rows, part);
+                for (c, column) in columns.into_iter().take(Self::TURNED).enumerate() {
+                    let column_start = target.add((part * Self::TURNED + c) * target_stride);
+                    column.store(column_start);
+                }
+            }
         }
-        for (column, row) in columns.iter_mut().zip(&block).take(Self::LANES) {
-            *column = Self::load_slice(simd, row);
-        }
-        columns
     }
 
     /// Asks for the cache line [`AHEAD`] bytes behind the first of `values`, in a loop that passes over much memory.

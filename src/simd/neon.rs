@@ -224,24 +224,6 @@ macro_rules! vector {
                 // SAFETY: as above; a negative count shifts to the right.
                 Self(unsafe { $from_bits($shift($to_bits(self.0), $shift_dup(-(N as i32) as _))) })
             }
-            #[inline(always)]
-            unsafe fn transpose(
-                _: Neon,
-                source: *const $t,
-                source_stride: usize,
-                target: *mut $t,
-                target_stride: usize,
-            ) {
-                for row in 0..$lanes {
-                    for column in 0..$lanes {
-                        // SAFETY: the caller vouches for LANES rows of LANES elements on both sides.
-                        unsafe {
-                            *target.add(column * target_stride + row) =
-                                *source.add(row * source_stride + column)
-                        };
-                    }
-                }
-            }
         }
     };
 }

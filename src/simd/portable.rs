@@ -295,24 +295,6 @@ macro_rules! lanes {
             fn bit_shr<const K: u32>(self) -> Self {
                 Self(each!(i => self.0[i].bits(0.0, |a, _| a >> K)))
             }
-            #[inline(always)]
-            unsafe fn transpose(
-                _: Self::Simd,
-                source: *const $t,
-                source_stride: usize,
-                target: *mut $t,
-                target_stride: usize,
-            ) {
-                for row in 0..$lanes {
-                    for column in 0..$lanes {
-                        // SAFETY: the caller vouches for LANES rows of LANES elements on both sides.
-                        unsafe {
-                            *target.add(column * target_stride + row) =
-                                *source.add(row * source_stride + column);
-                        }
-                    }
-                }
-            }
         }
     };
 }
