@@ -2,6 +2,7 @@
 
 pub mod activation;
 pub mod buffer;
+mod cache;
 pub mod dense;
 pub mod error;
 pub mod file;

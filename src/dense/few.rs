@@ -19,6 +19,8 @@ use std::ops::Range;
 const FEW: usize = 8;
 /// Blocks of outputs that pass together: the chain of one waits while those of the others go on.
 const TOGETHER: usize = 2;
+/// Inputs from which on it pays to begin where what is loaded at a time is aligned.
+const ALIGN_FROM: usize = 256;
 /// Of [`Join::Interleaved`].
 const CHAINS: usize = 16;
 
@@ -151,13 +153,17 @@ impl<T: Element> FewRows<'_, T> {
     ) {
         let lanes = T::Vector::<S>::LANES;
         let inputs = self.shape.inputs;
-        let tail = inputs % lanes;
+        let head = unaligned::<T, S>(weight, inputs);
+        let tail = (inputs - head) % lanes;
         let blocks = [weight, weight.wrapping_add(lanes * inputs)];
         let rows = [Rows::new(blocks[0], inputs), Rows::new(blocks[1], inputs)];
         // SAFETY: throughout, the caller's.
         unsafe {
+            for (weight, sums) in blocks.into_iter().zip(&mut *sums) {
+                Self::add_columns(simd, weight, inputs, 0..head, x, 0, sums);
+            }
             let [mut left, mut right] = *sums;
-            for k in (0..inputs - tail).step_by(lanes) {
+            for k in (head..inputs - tail).step_by(lanes) {
                 left = Self::add_block(simd, rows[0], x, k, left);
                 right = Self::add_block(simd, rows[1], x, k, right);
             }
@@ -252,23 +258,17 @@ impl<T: Element> FewRows<'_, T> {
         k: usize,
         sums: &mut [T::Vector<S>; ROWS],
     ) {
-        if columns.is_empty() {
-            return;
-        }
-        let mut turned = [[T::ZERO; MOST_LANES]; MOST_LANES];
-        // SAFETY: the caller's; the copy has LANES rows and columns.
-        unsafe {
-            let to = turned.as_mut_ptr().cast();
-            T::Vector::<S>::transpose(simd, weight, stride, to, MOST_LANES);
-            for (j, column) in turned
-                .iter()
-                .enumerate()
-                .take(columns.end)
-                .skip(columns.start)
-            {
-                let column = T::Vector::<S>::load_slice(simd, column);
+        let turned = T::Vector::<S>::TURNED;
+        let rows = Rows::new(weight, stride);
+        for part in columns.start / turned..columns.end.div_ceil(turned) {
+            // SAFETY: the caller's.
+            let block = unsafe { T::Vector::<S>::columns(simd, rows, part) };
+            let first = part * turned;
+            for j in columns.start.max(first)..columns.end.min(first + turned) {
                 for (x, sum) in x.iter().zip(&mut *sums) {
-                    *sum = column.mul_add(T::Vector::<S>::splat(simd, *x.add(k + j)), *sum);
+                    // SAFETY: as above.
+                    let x = T::Vector::<S>::splat(simd, unsafe { *x.add(k + j) });
+                    *sum = block[j - first].mul_add(x, *sum);
                 }
             }
         }
@@ -304,5 +304,17 @@ impl<T: Element> FewRows<'_, T> {
         let bias = self.bias.map_or(T::ZERO, |bias| bias[output]);
         // SAFETY: this output exists.
         unsafe { *self.place(r, output) = halve(&mut chains) + bias };
+    }
+}
+
+/// How many columns to do first, so that what is loaded at a time from then on crosses no line of the cache.
+#[inline(always)]
+fn unaligned<T: Element, S: Simd>(weight: *const T, inputs: usize) -> usize {
+    let at_a_time = T::Vector::<S>::TURNED;
+    let past = weight.addr() / size_of::<T>() % at_a_time;
+    if past == 0 || inputs < ALIGN_FROM || !inputs.is_multiple_of(at_a_time) {
+        0
+    } else {
+        at_a_time - past
     }
 }

@@ -6,6 +6,7 @@ use super::few::{self, FewRows};
 use super::{BLOCK_ROWS, Shape};
 use crate::activation::{self, Activation};
 use crate::buffer::with_scratch;
+use crate::cache;
 use crate::gemm::pack::{Source, pack_rows, unpack_rows};
 use crate::gemm::{Epilogue, PANEL, Product, panel_stride, panels_len};
 use crate::pool::{self, Shared};
@@ -70,6 +71,10 @@ pub unsafe fn linear<T: Element>(
             // SAFETY: each member has its own part.
             let scratch = unsafe { scratch.write(member.index * each..(member.index + 1) * each) };
             if few {
+                // While it slept, the caller may have read all weights.
+                if member.woken {
+                    cache::claim(weight);
+                }
                 isa.run(FewRows {
                     shape,
                     outputs: my_outputs,

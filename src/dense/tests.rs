@@ -41,6 +41,7 @@ fn check<T: Element>(isa: Isa) {
         (130, 33),
         (300, 200),
         (16, 0),
+        (70, 272),
     ] {
         let (x, weight) = (
             filled::<T>(MOST * inputs, 1),
@@ -87,5 +88,34 @@ fn every_number_of_rows_gives_the_same_bits() {
     for isa in Isa::tested() {
         check::<f32>(isa);
         check::<f64>(isa);
+    }
+}
+
+fn check_beginnings<T: Element>(isa: Isa) {
+    for (outputs, inputs) in [(40, 272), (32, 259), (64, 256)] {
+        let weight = filled::<T>(outputs * inputs, 2);
+        let x = filled::<T>(3 * inputs, 1);
+        let shape = Shape {
+            outputs,
+            inputs,
+            rows: 3,
+        };
+        let result = |weight: &[T]| of_rows(isa, shape, &x, weight, None, Activation::Identity);
+        let expected = result(&weight);
+        for begin in 1..17 {
+            let moved = [&weight[..begin], &weight[..]].concat();
+            assert!(
+                result(&moved[begin..]) == expected,
+                "{isa:?} {inputs} × {outputs}, {begin} elements further on"
+            );
+        }
+    }
+}
+
+#[test]
+fn weights_may_begin_anywhere() {
+    for isa in Isa::tested() {
+        check_beginnings::<f32>(isa);
+        check_beginnings::<f64>(isa);
     }
 }

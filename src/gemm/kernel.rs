@@ -6,6 +6,7 @@
 
 use super::PANEL;
 use crate::buffer::LINE;
+use crate::cache::prefetch_for_writing;
 use crate::simd::{Element, Kernel, Opaque, Simd, Vector};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -107,18 +108,6 @@ impl<T> Ahead<T> {
             }
         }
     }
-}
-
-#[inline(always)]
-fn prefetch_for_writing<T>(address: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch of any address is harmless, and where a processor lacks this one it does nothing. The intrinsic
-    // would become a prefetch for reading, which leaves the line with other cores as well.
-    unsafe {
-        std::arch::asm!("prefetchw [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
 }
 
 /// Where vector j of a tile's columns lies.

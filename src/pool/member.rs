@@ -7,6 +7,8 @@ use std::ops::Range;
 pub struct Member<'a> {
     pub index: usize,
     pub count: usize,
+    /// Whether this thread slept until this call.
+    pub woken: bool,
     team: Option<&'a Team>,
 }
 
@@ -16,6 +18,7 @@ impl Member<'_> {
         Member {
             index: 0,
             count: 1,
+            woken: false,
             team: None,
         }
     }
@@ -24,8 +27,13 @@ impl Member<'_> {
         Member {
             index,
             count,
+            woken: false,
             team: Some(team),
         }
+    }
+
+    pub(super) fn if_woken(self, woken: bool) -> Self {
+        Self { woken, ..self }
     }
 
     /// The same member, for the next of several passes.

@@ -125,10 +125,10 @@ impl Pool {
         let place = &self.team.places[index];
         INSIDE.with(|inside| inside.set(true));
         loop {
-            let Task { work, count } = place.await_call();
+            let (Task { work, count }, woken) = place.await_call();
             {
                 let _control = FloatControl::enter();
-                let member = Member::of_team(index + 1, count, &self.team);
+                let member = Member::of_team(index + 1, count, &self.team).if_woken(woken);
                 // SAFETY: the closure outlives the call, which waits for this worker to finish.
                 if let Err(payload) = catch_unwind(AssertUnwindSafe(|| unsafe { (*work)(member) }))
                 {

@@ -90,24 +90,26 @@ impl Place {
         }
     }
 
-    /// The worker's side: the task of the next call, having spun for a while and slept after that.
-    pub(super) fn await_call(&self) -> Task {
-        self.wait_for_call();
+    /// The worker's side: the task of the next call, having spun for a while and slept after that; and whether it slept.
+    pub(super) fn await_call(&self) -> (Task, bool) {
+        let slept = self.wait_for_call();
         // SAFETY: the worker is called, and the caller wrote the task before.
-        unsafe { *self.task.get() }.expect("a called worker has a task")
+        let task = unsafe { *self.task.get() };
+        (task.expect("a called worker has a task"), slept)
     }
 
-    fn wait_for_call(&self) {
+    fn wait_for_call(&self) -> bool {
         let (_, affinity) = self
             .worker
             .get_or_init(|| (std::thread::current(), Affinity::of_this_thread()));
         let mut patience = SPIN;
+        let mut slept = false;
         loop {
             let since = Instant::now();
             while since.elapsed() < patience {
                 for _ in 0..32 {
                     if self.state.load(Ordering::Acquire) == CALLED {
-                        return;
+                        return slept;
                     }
                     std::hint::spin_loop();
                 }
@@ -117,8 +119,9 @@ impl Place {
                 .compare_exchange(WAITING, ASLEEP, Ordering::AcqRel, Ordering::Acquire)
                 .is_err()
             {
-                return;
+                return slept;
             }
+            slept = true;
             while self.state.load(Ordering::Acquire) == ASLEEP {
                 std::thread::park();
             }

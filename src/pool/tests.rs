@@ -47,6 +47,21 @@ fn members_meet_at_barriers() {
 }
 
 #[test]
+fn a_worker_knows_that_it_slept() {
+    with_threads(2, || {
+        let woken = Mutex::new(Vec::new());
+        let note = |member: Member<'_>| woken.lock().unwrap().push((member.index, member.woken));
+        run(LARGE, &note);
+        woken.lock().unwrap().clear();
+        std::thread::sleep(1000 * SPIN);
+        run(LARGE, &note);
+        let mut woken = woken.lock().unwrap().clone();
+        woken.sort();
+        assert_eq!(woken, [(0, false), (1, true)]);
+    });
+}
+
+#[test]
 fn a_call_begins_with_nobody_arrived() {
     let team = Team::new(2);
     for index in 0..3 {

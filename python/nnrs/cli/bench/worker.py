@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import math
 import os
 import signal
 import time
@@ -29,6 +30,8 @@ __all__ = ["Checks", "Prepared", "Worker", "Workers", "cores"]
 Checks = dict[str, tuple[NDArray[Any], float]]
 
 _BLOCK = 0.005
+# Until threads are awake and caches filled again.
+_WARMING = 0.01
 _LONG = 0.05
 
 
@@ -62,8 +65,8 @@ class _Shop:
     def prepare(self, key: str, build: str, args: tuple[Any, ...]) -> Checks:
         prepared: Prepared = self.ask(build, args)
         calls, took = _calls_in_a_block(prepared.call)
-        # A long call warms itself; what another process has thrown out of the caches is soon back.
-        warming = 0 if took / calls > _LONG else max(calls // 8, 1)
+        # A long call warms itself.
+        warming = 0 if took / calls > _LONG else math.ceil(_WARMING * calls / took)
         self.ready[key] = prepared.call, calls, warming
         return prepared.checks
 
