@@ -399,34 +399,48 @@ impl<T: Element> Kernel for PackBlock<'_, T> {
         /// With those that are asked for ahead, no more lines than one set of the first-level cache has: where rows of A
         /// are whole pages apart, they all meet in it.
         const TOGETHER: usize = 4;
-        let (product, grid, block) = (self.product, self.grid, self.block);
         let lanes = T::Vector::<S>::LANES;
-        let (slot, stride) = (slot_rows::<S, T>(), product.a.k);
-        for first in block.k.clone().step_by(TOGETHER) {
-            for (number, t) in block.tiles.clone().enumerate() {
-                let start = grid.tile_start(t);
-                let rows = grid.tile_start(t + 1) - start;
-                for k in first..block.k.end.min(first + TOGETHER) {
-                    // SAFETY: A's rows at one k lie side by side, and a whole slot is read only where rows enough follow;
-                    // the buffer holds a slot for each k and tile; a prefetch may go past the end.
-                    unsafe {
-                        let from = product.a.start.add(k * stride + start);
-                        let to = (number * block.k.len() + k - block.k.start) * slot;
-                        let to = block.packed.add(to);
-                        T::Vector::<S>::prefetch(from.wrapping_add(TOGETHER * stride));
-                        if start + slot <= product.rows {
+        // Copies: for the compiler, a store to the buffer may change what a reference leads to.
+        let (slot, packed) = (slot_rows::<S, T>(), self.block.packed);
+        let Block {
+            first_row, ref k, ..
+        } = *self.block;
+        let (first_k, depth, tiles) = (k.start, k.len(), self.block.tiles.clone());
+        let Product { rows, a, .. } = *self.product;
+        let (tile_rows, longer) = (self.grid.tile_rows, self.grid.longer);
+        for first in (0..depth).step_by(TOGETHER) {
+            let count = TOGETHER.min(depth - first);
+            let mut start = first_row;
+            let mut to = packed.wrapping_add(first * slot);
+            let mut from = a.start.wrapping_add((first_k + first) * a.k + first_row);
+            for t in tiles.clone() {
+                let here = tile_rows + usize::from(t < longer);
+                // SAFETY: A's rows at one k lie side by side, and a whole slot is read only where rows enough follow; the
+                // buffer holds a slot for each k and tile; a prefetch may go past the end.
+                unsafe {
+                    if start + slot <= rows {
+                        for k in 0..count {
+                            let from = from.add(k * a.k);
+                            T::Vector::<S>::prefetch(from.wrapping_add(TOGETHER * a.k));
                             for at in (0..slot).step_by(lanes) {
-                                T::Vector::<S>::load(simd, from.add(at)).store(to.add(at));
+                                T::Vector::<S>::load(simd, from.add(at))
+                                    .store(to.add(k * slot + at));
                             }
-                        } else {
-                            for at in (0..rows).step_by(lanes) {
-                                let count = lanes.min(rows - at);
-                                T::Vector::<S>::load_partial(simd, from.add(at), count)
-                                    .store_partial(to.add(at), count);
+                        }
+                    } else {
+                        for k in 0..count {
+                            for at in (0..here).step_by(lanes) {
+                                let count = lanes.min(here - at);
+                                let from = from.add(k * a.k + at);
+                                T::Vector::<S>::load_partial(simd, from, count)
+                                    .store_partial(to.add(k * slot + at), count);
                             }
                         }
                     }
                 }
+                start += here;
+                from = from.wrapping_add(here);
+                to = to.wrapping_add(depth * slot);
             }
         }
     }
