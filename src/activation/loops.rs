@@ -1,11 +1,13 @@
 //! The loops over slices, one for each activation, behind one choice.
 
+#![allow(unsafe_code)]
+
 use super::Activation;
 use super::gated::{Gelu, GeluTanh, Mish, Silu};
 use super::pointwise::{
     Elu, FromOutput, LeakyRelu, Pointwise, Relu, Selu, Sigmoid, Softplus, Step, Tanh,
 };
-use crate::simd::{Element, Kernel, Simd, Vector};
+use crate::simd::{Element, Kernel, MOST_LANES, Simd, Vector};
 
 /// The numbers that a pass turns into those of `out`.
 #[derive(Clone, Copy)]
@@ -21,6 +23,15 @@ impl<'a, T> Source<'a, T> {
     fn check(self, len: usize) {
         if let Self::Other(values) = self {
             assert_eq!(values.len(), len);
+        }
+    }
+
+    /// Where the number lies that becomes the one at `to`, number `at`.
+    #[inline(always)]
+    fn address(self, to: *const T, at: usize) -> *const T {
+        match self {
+            Self::Own => to,
+            Self::Other(values) => values[at..].as_ptr(),
         }
     }
 
@@ -154,15 +165,32 @@ fn forward_loop<S: Simd, T: Element, P: Pointwise>(
             at += lanes;
         }
     }
-    while at < out.len() {
-        let count = lanes.min(out.len() - at);
-        let values = x.range(out, at, count);
-        T::Vector::<S>::prefetch_ahead(values);
-        T::Vector::<S>::prefetch_ahead(&out[at..]);
-        let values = load_chunk::<T::Vector<S>>(simd, values);
-        store_chunk(function.forward(simd, values), &mut out[at..at + count]);
-        at += lanes;
+    // The last, shorter vector goes through a copy: so the loop has no test in it.
+    let tail = (out.len() - at) % lanes;
+    let rest = out.len() - tail;
+    let mut copy = [T::ZERO; MOST_LANES];
+    T::Vector::<S>::load_tail(simd, x.range(out, rest, tail)).store_slice(&mut copy);
+    let mut to = out[at..].as_mut_ptr();
+    let mut from = x.address(to, at);
+    let mut vectors = (rest - at) / lanes;
+    for last in [false, true] {
+        for _ in 0..vectors {
+            T::Vector::<S>::prefetch_ahead(from);
+            T::Vector::<S>::prefetch_ahead(to);
+            // SAFETY: so many whole vectors follow in both, or one in the copy.
+            unsafe {
+                let values = T::Vector::<S>::load(simd, from);
+                function.forward(simd, values).store(to);
+            }
+            (from, to) = (from.wrapping_add(lanes), to.wrapping_add(lanes));
+        }
+        if !last {
+            to = copy.as_mut_ptr();
+            from = to;
+            vectors = usize::from(tail > 0);
+        }
     }
+    T::Vector::<S>::load_slice(simd, &copy).store_tail(&mut out[rest..]);
 }
 
 /// As [`forward_loop`].
@@ -186,33 +214,35 @@ fn backward_loop<S: Simd, T: Element, P: Pointwise>(
             at += lanes;
         }
     }
-    while at < out.len() {
-        let count = lanes.min(out.len() - at);
-        let (d, k) = (dout.range(out, at, count), &kept[at..at + count]);
-        T::Vector::<S>::prefetch_ahead(d);
-        T::Vector::<S>::prefetch_ahead(k);
-        T::Vector::<S>::prefetch_ahead(&out[at..]);
-        let (d, k) = (load_chunk::<T::Vector<S>>(simd, d), load_chunk(simd, k));
-        store_chunk(function.backward(simd, d, k), &mut out[at..at + count]);
-        at += lanes;
+    let tail = (out.len() - at) % lanes;
+    let rest = out.len() - tail;
+    let mut copies = [[T::ZERO; MOST_LANES]; 2];
+    T::Vector::<S>::load_tail(simd, dout.range(out, rest, tail)).store_slice(&mut copies[0]);
+    T::Vector::<S>::load_tail(simd, &kept[rest..]).store_slice(&mut copies[1]);
+    let mut to = out[at..].as_mut_ptr();
+    let mut from = dout.address(to, at);
+    let mut kept = kept[at..].as_ptr();
+    let mut vectors = (rest - at) / lanes;
+    for last in [false, true] {
+        for _ in 0..vectors {
+            T::Vector::<S>::prefetch_ahead(from);
+            T::Vector::<S>::prefetch_ahead(kept);
+            T::Vector::<S>::prefetch_ahead(to);
+            // SAFETY: so many whole vectors follow in all three, or one in the copies.
+            unsafe {
+                let d = T::Vector::<S>::load(simd, from);
+                let k = T::Vector::<S>::load(simd, kept);
+                function.backward(simd, d, k).store(to);
+            }
+            (from, to) = (from.wrapping_add(lanes), to.wrapping_add(lanes));
+            kept = kept.wrapping_add(lanes);
+        }
+        if !last {
+            kept = copies[1].as_ptr();
+            to = copies[0].as_mut_ptr();
+            from = to;
+            vectors = usize::from(tail > 0);
+        }
     }
-}
-
-/// A whole vector or the last, shorter one; one test instead of the function's code twice.
-#[inline(always)]
-fn load_chunk<V: Vector>(simd: V::Simd, chunk: &[V::Element]) -> V {
-    if chunk.len() == V::LANES {
-        V::load_slice(simd, chunk)
-    } else {
-        V::load_tail(simd, chunk)
-    }
-}
-
-#[inline(always)]
-fn store_chunk<V: Vector>(vector: V, chunk: &mut [V::Element]) {
-    if chunk.len() == V::LANES {
-        vector.store_slice(chunk);
-    } else {
-        vector.store_tail(chunk);
-    }
+    T::Vector::<S>::load_slice(simd, &copies[0]).store_tail(&mut out[rest..]);
 }

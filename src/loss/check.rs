@@ -183,7 +183,7 @@ impl<T: Element> Kernel for AllWithin<'_, T> {
 fn none_is<V: Vector>(simd: V::Simd, values: &[V::Element], unfit: impl Fn(V) -> V::Mask) -> bool {
     let mut found = V::mask_from_bits(simd, 0);
     for values in values.chunks(V::LANES) {
-        V::prefetch_ahead(values);
+        V::prefetch_ahead(values.as_ptr());
         let here = V::mask_from_bits(simd, u32::MAX >> (32 - values.len()));
         found = found | (unfit(V::load_tail(simd, values)) & here);
     }

@@ -61,8 +61,8 @@ impl<S: Simd, T: Element> TakesRule<T> for OfRows<'_, S, T> {
         for at in (0..pred.len()).step_by(lanes) {
             let range = at..pred.len().min(at + lanes);
             let (z, t) = (&pred[range.clone()], &targets[range.clone()]);
-            T::Vector::<S>::prefetch_ahead(z);
-            T::Vector::<S>::prefetch_ahead(t);
+            T::Vector::<S>::prefetch_ahead(z.as_ptr());
+            T::Vector::<S>::prefetch_ahead(t.as_ptr());
             let z = T::Vector::<S>::load_tail(simd, z);
             let t = T::Vector::<S>::load_tail(simd, t);
             let (loss, slope) = rule.at(simd, 0, z, t);
@@ -75,7 +75,7 @@ impl<S: Simd, T: Element> TakesRule<T> for OfRows<'_, S, T> {
                 // A row that does not count may hold anything.
                 let dz = T::Vector::<S>::select(factor.eq(zero), zero, slope * factor);
                 let gradient = &mut gradient[range];
-                T::Vector::<S>::prefetch_ahead(gradient);
+                T::Vector::<S>::prefetch_ahead(gradient.as_ptr());
                 dz.store_tail(gradient);
             }
         }

@@ -333,10 +333,10 @@ pub trait Vector:
         }
     }
 
-    /// Asks for the cache line [`AHEAD`] bytes behind the first of `values`, in a loop that passes over much memory.
+    /// Asks for the cache line [`AHEAD`] bytes behind an address, in a loop that passes over much memory.
     #[inline(always)]
-    fn prefetch_ahead(values: &[Self::Element]) {
-        Self::prefetch(values.as_ptr().wrapping_byte_add(AHEAD));
+    fn prefetch_ahead(address: *const Self::Element) {
+        Self::prefetch(address.wrapping_byte_add(AHEAD));
     }
 
     /// Asks for the cache line of an address that need not be valid.
