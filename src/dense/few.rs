@@ -155,22 +155,23 @@ impl<T: Element> FewRows<'_, T> {
         let inputs = self.shape.inputs;
         let head = unaligned::<T, S>(weight, inputs);
         let tail = (inputs - head) % lanes;
-        let blocks = [weight, weight.wrapping_add(lanes * inputs)];
-        let rows = [Rows::new(blocks[0], inputs), Rows::new(blocks[1], inputs)];
+        let below = weight.wrapping_add(lanes * inputs);
+        let blocks = [Rows::new(weight, inputs), Rows::new(below, inputs)];
         // SAFETY: throughout, the caller's.
         unsafe {
             for (weight, sums) in blocks.into_iter().zip(&mut *sums) {
-                Self::add_columns(simd, weight, inputs, 0..head, x, 0, sums);
+                Self::add_columns(simd, weight, 0..head, x, 0, sums);
             }
             let [mut left, mut right] = *sums;
             for k in (head..inputs - tail).step_by(lanes) {
-                left = Self::add_block(simd, rows[0], x, k, left);
-                right = Self::add_block(simd, rows[1], x, k, right);
+                left = Self::add_block(simd, blocks[0], x, k, left);
+                right = Self::add_block(simd, blocks[1], x, k, right);
             }
             *sums = [left, right];
             for (weight, sums) in blocks.into_iter().zip(sums) {
-                let (k, columns) = (inputs - lanes, lanes - tail..lanes);
-                Self::add_columns(simd, weight.add(k), inputs, columns, x, k, sums);
+                let k = inputs - lanes;
+                let columns = lanes - tail..lanes;
+                Self::add_columns(simd, weight.from_column(k), columns, x, k, sums);
             }
         }
     }
@@ -237,8 +238,8 @@ impl<T: Element> FewRows<'_, T> {
                         let weight = weight.add(output * inputs + k);
                         T::Vector::<S>::load_partial(simd, weight, width).store_slice(row);
                     }
-                    let copy = copy.as_ptr().cast();
-                    Self::add_columns(simd, copy, MOST_LANES, 0..width, x, k, sums);
+                    let copy = Rows::new(copy.as_ptr().cast(), MOST_LANES);
+                    Self::add_columns(simd, copy, 0..width, x, k, sums);
                 }
             }
         }
@@ -247,22 +248,20 @@ impl<T: Element> FewRows<'_, T> {
     /// Adds to the sums of a block of outputs some of the inputs from `k` on.
     ///
     /// # Safety
-    /// At `weight` lie [`Vector::LANES`] rows of as many elements, `stride` apart; x holds the inputs.
+    /// `weight` has [`Vector::LANES`] rows of as many elements; x holds the inputs.
     #[inline(always)]
     unsafe fn add_columns<S: Simd, const ROWS: usize>(
         simd: S,
-        weight: *const T,
-        stride: usize,
+        weight: Rows<T>,
         columns: Range<usize>,
         x: &[*const T; ROWS],
         k: usize,
         sums: &mut [T::Vector<S>; ROWS],
     ) {
         let turned = T::Vector::<S>::TURNED;
-        let rows = Rows::new(weight, stride);
         for part in columns.start / turned..columns.end.div_ceil(turned) {
             // SAFETY: the caller's.
-            let block = unsafe { T::Vector::<S>::columns(simd, rows, part) };
+            let block = unsafe { T::Vector::<S>::columns(simd, weight, part) };
             let first = part * turned;
             for j in columns.start.max(first)..columns.end.min(first + turned) {
                 for (x, sum) in x.iter().zip(&mut *sums) {
