@@ -170,10 +170,12 @@ fn forward_loop<S: Simd, T: Element, P: Pointwise>(
     let rest = out.len() - tail;
     let mut copy = [T::ZERO; MOST_LANES];
     T::Vector::<S>::load_tail(simd, x.range(out, rest, tail)).store_slice(&mut copy);
-    let mut to = out[at..].as_mut_ptr();
-    let mut from = x.address(to, at);
-    let mut vectors = (rest - at) / lanes;
-    for last in [false, true] {
+    let to = out[at..].as_mut_ptr();
+    let copied = copy.as_mut_ptr();
+    for (mut from, mut to, vectors) in [
+        (x.address(to, at), to, (rest - at) / lanes),
+        (copied.cast_const(), copied, usize::from(tail > 0)),
+    ] {
         for _ in 0..vectors {
             T::Vector::<S>::prefetch_ahead(from);
             T::Vector::<S>::prefetch_ahead(to);
@@ -183,11 +185,6 @@ fn forward_loop<S: Simd, T: Element, P: Pointwise>(
                 function.forward(simd, values).store(to);
             }
             (from, to) = (from.wrapping_add(lanes), to.wrapping_add(lanes));
-        }
-        if !last {
-            to = copy.as_mut_ptr();
-            from = to;
-            vectors = usize::from(tail > 0);
         }
     }
     T::Vector::<S>::load_slice(simd, &copy).store_tail(&mut out[rest..]);
@@ -219,11 +216,14 @@ fn backward_loop<S: Simd, T: Element, P: Pointwise>(
     let mut copies = [[T::ZERO; MOST_LANES]; 2];
     T::Vector::<S>::load_tail(simd, dout.range(out, rest, tail)).store_slice(&mut copies[0]);
     T::Vector::<S>::load_tail(simd, &kept[rest..]).store_slice(&mut copies[1]);
-    let mut to = out[at..].as_mut_ptr();
-    let mut from = dout.address(to, at);
-    let mut kept = kept[at..].as_ptr();
-    let mut vectors = (rest - at) / lanes;
-    for last in [false, true] {
+    let to = out[at..].as_mut_ptr();
+    let whole = (dout.address(to, at), kept[at..].as_ptr(), to);
+    let [d, k] = copies.each_mut().map(|copy| copy.as_mut_ptr());
+    let copied = (d.cast_const(), k.cast_const(), d);
+    for ((mut from, mut kept, mut to), vectors) in [
+        (whole, (rest - at) / lanes),
+        (copied, usize::from(tail > 0)),
+    ] {
         for _ in 0..vectors {
             T::Vector::<S>::prefetch_ahead(from);
             T::Vector::<S>::prefetch_ahead(kept);
@@ -236,12 +236,6 @@ fn backward_loop<S: Simd, T: Element, P: Pointwise>(
             }
             (from, to) = (from.wrapping_add(lanes), to.wrapping_add(lanes));
             kept = kept.wrapping_add(lanes);
-        }
-        if !last {
-            kept = copies[1].as_ptr();
-            to = copies[0].as_mut_ptr();
-            from = to;
-            vectors = usize::from(tail > 0);
         }
     }
     T::Vector::<S>::load_slice(simd, &copies[0]).store_tail(&mut out[rest..]);

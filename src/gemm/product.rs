@@ -283,7 +283,7 @@ impl<T: Element> Product<T> {
     ) {
         let lanes = T::Vector::<S>::LANES;
         let row = grid.tile_start(t);
-        let count = grid.tile_start(t + 1) - row;
+        let count = grid.rows_of(t);
         let first = k.start == 0;
         let (begin, epilogue) = self.part_of_chain(first, k.end == self.k);
         let (c_first_row, c_first_column) = if self.c.local {
@@ -400,21 +400,18 @@ impl<T: Element> Kernel for PackBlock<'_, T> {
         /// are whole pages apart, they all meet in it.
         const TOGETHER: usize = 4;
         let lanes = T::Vector::<S>::LANES;
+        let slot = slot_rows::<S, T>();
         // Copies: for the compiler, a store to the buffer may change what a reference leads to.
-        let (slot, packed) = (slot_rows::<S, T>(), self.block.packed);
-        let Block {
-            first_row, ref k, ..
-        } = *self.block;
-        let (first_k, depth, tiles) = (k.start, k.len(), self.block.tiles.clone());
+        let (block, grid) = (self.block.clone(), *self.grid);
         let Product { rows, a, .. } = *self.product;
-        let (tile_rows, longer) = (self.grid.tile_rows, self.grid.longer);
+        let depth = block.k.len();
         for first in (0..depth).step_by(TOGETHER) {
             let count = TOGETHER.min(depth - first);
-            let mut start = first_row;
-            let mut to = packed.wrapping_add(first * slot);
-            let mut from = a.start.wrapping_add((first_k + first) * a.k + first_row);
-            for t in tiles.clone() {
-                let here = tile_rows + usize::from(t < longer);
+            let row = a.start.wrapping_add((block.k.start + first) * a.k);
+            let mut to = block.packed.wrapping_add(first * slot);
+            let mut start = block.first_row;
+            for t in block.tiles.clone() {
+                let (here, from) = (grid.rows_of(t), row.wrapping_add(start));
                 // SAFETY: A's rows at one k lie side by side, and a whole slot is read only where rows enough follow; the
                 // buffer holds a slot for each k and tile; a prefetch may go past the end.
                 unsafe {
@@ -439,7 +436,6 @@ impl<T: Element> Kernel for PackBlock<'_, T> {
                     }
                 }
                 start += here;
-                from = from.wrapping_add(here);
                 to = to.wrapping_add(depth * slot);
             }
         }
@@ -447,6 +443,7 @@ impl<T: Element> Kernel for PackBlock<'_, T> {
 }
 
 /// A product cut into tiles for one instruction set.
+#[derive(Clone, Copy)]
 struct Grid {
     tiles: usize,
     /// Rows of a tile, as even as can be: so many, and one more in the first `longer` tiles.
@@ -464,6 +461,12 @@ struct Grid {
 }
 
 impl Grid {
+    /// The rows of tile t.
+    #[inline(always)]
+    fn rows_of(&self, t: usize) -> usize {
+        self.tile_rows + usize::from(t < self.longer)
+    }
+
     /// The first row of tile t.
     #[inline(always)]
     fn tile_start(&self, t: usize) -> usize {
@@ -486,6 +489,7 @@ impl Grid {
 }
 
 /// The part of a product at work: some row tiles, over a slice of k.
+#[derive(Clone)]
 struct Block<T> {
     tiles: Range<usize>,
     first_row: usize,

@@ -122,7 +122,7 @@ mask!(
 
 macro_rules! vector {
     (
-        $vector:ident, $mask:ident, $t:ty, $lanes:literal, $sign:expr, $lane_mask:ident,
+        $vector:ident, $mask:ident, $t:ty, $lanes:literal, $turned:literal, $sign:expr, $lane_mask:ident,
         $set1:ident, $loadu:ident, $storeu:ident, $maskload:ident, $maskstore:ident, $fmadd:ident, $sqrt:ident,
         $min:ident, $max:ident,
         $cmp:ident, $blendv:ident, $and:ident, $andnot:ident, $or:ident, $xor:ident, $to_int:ident, $from_int:ident,
@@ -142,6 +142,7 @@ macro_rules! vector {
             type Simd = Avx2;
             type Mask = $mask;
             const LANES: usize = $lanes;
+            const TURNED: usize = $turned;
 
             #[inline(always)]
             fn splat(_: Avx2, value: $t) -> Self {
@@ -267,7 +268,6 @@ macro_rules! vector {
                 // SAFETY: as above.
                 Self(unsafe { $from_int($srl($to_int(self.0), _mm_cvtsi32_si128(N as i32))) })
             }
-            const TURNED: usize = Self::COLUMNS;
             #[inline(always)]
             unsafe fn columns(_: Avx2, rows: Rows<$t>, part: usize) -> [Self; MOST_TURNED] {
                 // SAFETY: the caller vouches for the block, the token for the instruction set.
@@ -286,6 +286,7 @@ vector!(
     Mask32x8,
     f32,
     8,
+    4,
     -0.0f32,
     lane_mask_32,
     _mm256_set1_ps,
@@ -323,6 +324,7 @@ vector!(
     Mask64x4,
     f64,
     4,
+    2,
     -0.0f64,
     lane_mask_64,
     _mm256_set1_pd,
@@ -363,8 +365,6 @@ impl F32x8 {
 
     /// Halves of two rows are joined on loading; then pairs and quads are interleaved within halves.
     ///
-    const COLUMNS: usize = 4;
-
     /// # Safety
     /// As [`Vector::columns`], on a machine with AVX2.
     #[inline(always)]
@@ -399,8 +399,6 @@ impl F64x4 {
         // SAFETY: a vector exists only where its instruction set does.
         unsafe { _mm256_mul_epu32(a, b) }
     }
-
-    const COLUMNS: usize = 2;
 
     /// # Safety
     /// As [`Vector::columns`], on a machine with AVX2.

@@ -108,7 +108,7 @@ macro_rules! operator {
 
 macro_rules! vector {
     (
-        $vector:ident, $bits:ty, $t:ty, $lanes:literal, $sign:expr,
+        $vector:ident, $bits:ty, $t:ty, $lanes:literal, $turned:literal, $sign:expr,
         $set1:ident, $loadu:ident, $storeu:ident, $maskload:ident, $maskstore:ident, $fmadd:ident, $sqrt:ident,
         $min:ident, $max:ident,
         $cmp:ident, $blend:ident, $keep:ident, $and:ident, $andnot:ident, $or:ident, $xor:ident, $to_int:ident, $from_int:ident,
@@ -128,6 +128,7 @@ macro_rules! vector {
             type Simd = Avx512;
             type Mask = LaneBits<$bits>;
             const LANES: usize = $lanes;
+            const TURNED: usize = $turned;
 
             #[inline(always)]
             fn splat(_: Avx512, value: $t) -> Self {
@@ -253,7 +254,6 @@ macro_rules! vector {
                 // SAFETY: as above.
                 Self(unsafe { $from_int($srl($to_int(self.0), _mm_cvtsi32_si128(N as i32))) })
             }
-            const TURNED: usize = Self::COLUMNS;
             #[inline(always)]
             unsafe fn columns(_: Avx512, rows: Rows<$t>, part: usize) -> [Self; MOST_TURNED] {
                 // SAFETY: the caller vouches for the block, the token for the instruction set.
@@ -279,6 +279,7 @@ vector!(
     __mmask16,
     f32,
     16,
+    8,
     -0.0f32,
     _mm512_set1_ps,
     _mm512_loadu_ps,
@@ -313,6 +314,7 @@ vector!(
     __mmask8,
     f64,
     8,
+    2,
     -0.0f64,
     _mm512_set1_pd,
     _mm512_loadu_pd,
@@ -347,8 +349,6 @@ impl F32x16 {
             _mm512_mullo_epi32(_mm512_and_si512(a, low), _mm512_and_si512(b, low))
         }
     }
-
-    const COLUMNS: usize = 8;
 
     /// Halves of two rows are joined on loading; then pairs and quads are interleaved within quarters, and quarters put
     /// in order.
@@ -398,8 +398,6 @@ impl F64x8 {
         // SAFETY: a vector exists only where its instruction set does.
         unsafe { _mm512_mul_epu32(a, b) }
     }
-
-    const COLUMNS: usize = 2;
 
     /// # Safety
     /// As [`Vector::columns`], on a machine with AVX-512.
