@@ -143,8 +143,8 @@ impl<T: Element> Kernel for FromInputLoop<'_, T> {
     }
 }
 
-/// Vectors side by side in the loop of a function of few instructions. The others gain nothing by it: the machine runs
-/// several turns of their loops at once.
+/// Vectors side by side in the loop of a function of few instructions. Of others it is two: more of their arithmetic is at
+/// hand when some of it must wait.
 const LIGHT_STEP: usize = 4;
 
 /// Reads and writes a vector at a time, so that memory is waited for beside the function's arithmetic.
@@ -165,29 +165,35 @@ fn forward_loop<S: Simd, T: Element, P: Pointwise>(
             at += lanes;
         }
     }
-    // The last, shorter vector goes through a copy: so the loop has no test in it.
-    let tail = (out.len() - at) % lanes;
+    // What is left of the last pair goes through a copy: so the loop has no test in it.
+    let pair = 2 * lanes;
+    let tail = (out.len() - at) % pair;
     let rest = out.len() - tail;
-    let mut copy = [T::ZERO; MOST_LANES];
-    T::Vector::<S>::load_tail(simd, x.range(out, rest, tail)).store_slice(&mut copy);
+    let mut copy = [T::ZERO; 2 * MOST_LANES];
+    copy[..tail].copy_from_slice(x.range(out, rest, tail));
     let to = out[at..].as_mut_ptr();
     let copied = copy.as_mut_ptr();
-    for (mut from, mut to, vectors) in [
-        (x.address(to, at), to, (rest - at) / lanes),
+    for (mut from, mut to, pairs) in [
+        (x.address(to, at), to, (rest - at) / pair),
         (copied.cast_const(), copied, usize::from(tail > 0)),
     ] {
-        for _ in 0..vectors {
-            T::Vector::<S>::prefetch_ahead(from);
-            T::Vector::<S>::prefetch_ahead(to);
-            // SAFETY: so many whole vectors follow in both, or one in the copy.
-            unsafe {
-                let values = T::Vector::<S>::load(simd, from);
-                function.forward(simd, values).store(to);
+        for _ in 0..pairs {
+            for half in [0, lanes] {
+                T::Vector::<S>::prefetch_ahead(from.wrapping_add(half));
+                T::Vector::<S>::prefetch_ahead(to.wrapping_add(half));
             }
-            (from, to) = (from.wrapping_add(lanes), to.wrapping_add(lanes));
+            // SAFETY: so many whole pairs follow in both, or one in the copy.
+            unsafe {
+                let first = T::Vector::<S>::load(simd, from);
+                let second = T::Vector::<S>::load(simd, from.add(lanes));
+                let [first, second] = [first, second].map(|x| function.forward(simd, x));
+                first.store(to);
+                second.store(to.add(lanes));
+            }
+            (from, to) = (from.wrapping_add(pair), to.wrapping_add(pair));
         }
     }
-    T::Vector::<S>::load_slice(simd, &copy).store_tail(&mut out[rest..]);
+    out[rest..].copy_from_slice(&copy[..tail]);
 }
 
 /// As [`forward_loop`].
