@@ -110,6 +110,14 @@ impl<T> Ahead<T> {
     }
 }
 
+impl<T> Tile<'_, T> {
+    /// Where vector j of row r lies in C.
+    #[inline(always)]
+    fn c_at<V: Vector>(&self, r: usize, j: usize) -> usize {
+        r * self.c_row + column_offset::<V>(j, self.c_panel)
+    }
+}
+
 /// Where vector j of a tile's columns lies.
 #[inline(always)]
 fn column_offset<V: Vector>(j: usize, panel: usize) -> usize {
@@ -131,9 +139,7 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
     let lanes = T::Vector::<S>::LANES;
     // SAFETY: throughout, the addresses are those of the operands that the caller vouches for.
     unsafe {
-        let c_at = |r: usize, j: usize| {
-            t.c.add(r * t.c_row + column_offset::<T::Vector<S>>(j, t.c_panel))
-        };
+        let c_at = |r: usize, j: usize| t.c.add(t.c_at::<T::Vector<S>>(r, j));
         let mut sums = [[T::Vector::<S>::zero(simd); V]; R];
         // Loops, not `from_fn`: a closure that is not inlined is compiled without the instruction set.
         match t.start {
@@ -210,8 +216,8 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
                     ADD => T::Vector::<S>::load(simd, c_at(r, j)) + sum,
                     RELU => T::Vector::<S>::select(sum.le(zero), zero, sum),
                     RELU_MASK => {
-                        let at = r * t.c_row + column_offset::<T::Vector<S>>(j, t.c_panel);
-                        let kept = T::Vector::<S>::load(simd, t.kept.add(at));
+                        let kept = t.kept.add(t.c_at::<T::Vector<S>>(r, j));
+                        let kept = T::Vector::<S>::load(simd, kept);
                         T::Vector::<S>::select(kept.le(zero), zero, sum)
                     }
                     _ => sum,
@@ -359,40 +365,55 @@ impl<T: Element> Kernel for Part<'_, T> {
         let width = vectors * T::Vector::<S>::LANES;
         let mut whole = [MaybeUninit::<[T; LARGEST]>::uninit(); 2];
         let [c, kept] = whole.each_mut().map(|tile| tile.as_mut_ptr().cast::<T>());
-        let elsewhere =
-            |r: usize, column: usize| r * t.c_row + column / PANEL * t.c_panel + column % PANEL;
-        let each = |copy: &mut dyn FnMut(usize, usize)| {
-            for r in 0..rows {
-                for column in 0..columns {
-                    copy(r * width + column, elsewhere(r, column));
-                }
-            }
+        let whole = Tile {
+            c,
+            c_row: width,
+            c_panel: PANEL,
+            kept,
+            ..*t
         };
-        // SAFETY: throughout, elements of C and the kept outputs that exist, for which the maker vouches.
+        // SAFETY: elements of C and the kept outputs that exist, for which the maker vouches, and those of the tile.
         unsafe {
-            // What is read must have been written, the columns that do not exist as well.
             if epilogue == Epilogue::Add || matches!(t.start, Start::Target) {
-                c.write_bytes(0, rows * width);
-                each(&mut |here, there| *c.add(here) = *t.c.add(there));
+                copy_columns(simd, rows, columns, (t, t.c), (&whole, c), width);
             }
             if epilogue == Epilogue::ReluMask {
-                kept.write_bytes(0, rows * width);
-                each(&mut |here, there| *kept.add(here) = *t.kept.add(there));
+                copy_columns(simd, rows, columns, (t, t.kept), (&whole, kept), width);
             }
-            let whole = Tile {
-                c,
-                c_row: width,
-                c_panel: PANEL,
-                kept,
-                ..*t
-            };
             simd.call(AnyShape {
                 epilogue,
                 rows,
                 vectors,
                 t: &whole,
             });
-            each(&mut |here, there| *t.c.add(there) = *c.add(here));
+            copy_columns(simd, rows, columns, (&whole, c), (t, t.c), columns);
+        }
+    }
+}
+
+/// Copies the first `columns` columns between memories that are laid out as C of their tiles, and zeros up to `width`.
+///
+/// # Safety
+/// So many columns may be read and written.
+#[inline(always)]
+unsafe fn copy_columns<S: Simd, T: Element>(
+    simd: S,
+    rows: usize,
+    columns: usize,
+    (source, from): (&Tile<'_, T>, *const T),
+    (target, to): (&Tile<'_, T>, *mut T),
+    width: usize,
+) {
+    let lanes = T::Vector::<S>::LANES;
+    for r in 0..rows {
+        for (j, first) in (0..columns).step_by(lanes).enumerate() {
+            // SAFETY: the caller's.
+            unsafe {
+                let from = from.add(source.c_at::<T::Vector<S>>(r, j));
+                let to = to.add(target.c_at::<T::Vector<S>>(r, j));
+                T::Vector::<S>::load_partial(simd, from, lanes.min(columns - first))
+                    .store_partial(to, lanes.min(width - first));
+            }
         }
     }
 }

@@ -171,19 +171,19 @@ impl<T: Element> PackRows<'_, T> {
         let (first, feature) = (panel * PANEL, block * PANEL);
         let count = PANEL.min(self.rows - first);
         let width = PANEL.min(self.features - feature);
-        let whole = self.is_plain() && count == PANEL && width == PANEL;
-        for (r, out) in rows.chunks_exact_mut(PANEL).enumerate() {
+        let whole = self.is_plain() && width == PANEL;
+        let (present, missing) = rows.split_at_mut(count * PANEL);
+        for (r, out) in present.chunks_exact_mut(PANEL).enumerate() {
             if whole {
                 // SAFETY: the row has `features` elements, 16 from `feature` on.
                 out.copy_from_slice(unsafe {
                     std::slice::from_raw_parts(self.element(first + r, feature), PANEL)
                 });
-            } else if r < count {
-                self.copy_row(simd, first + r, feature, width, out);
             } else {
-                out.fill(T::ZERO);
+                self.copy_row(simd, first + r, feature, width, out);
             }
         }
+        missing.fill(T::ZERO);
     }
 
     #[inline(always)]
@@ -423,6 +423,7 @@ impl<T: Element> Kernel for UnpackRows<'_, T> {
             target,
             stride,
         } = self;
+        let lanes = T::Vector::<S>::LANES;
         let mut staging = [T::ZERO; PANEL * PANEL];
         for panel in range {
             let first = panel * PANEL;
@@ -439,11 +440,12 @@ impl<T: Element> Kernel for UnpackRows<'_, T> {
                         continue;
                     }
                     turn(simd, block.as_ptr(), PANEL, staging.as_mut_ptr(), PANEL);
-                    for r in 0..count {
+                    for (r, row) in staging.chunks_exact(PANEL).take(count).enumerate() {
                         let at = to + r * stride;
-                        target
-                            .write(at..at + width)
-                            .copy_from_slice(&staging[r * PANEL..][..width]);
+                        let out = target.write(at..at + width);
+                        for (out, row) in out.chunks_mut(lanes).zip(row.chunks_exact(lanes)) {
+                            T::Vector::<S>::load_slice(simd, row).store_tail(out);
+                        }
                     }
                 }
             }
