@@ -165,46 +165,62 @@ impl<T: Element> PackRows<'_, T> {
         }
     }
 
-    /// Copies 16 features of a panel's rows, scaled; zeros where there is none.
-    #[inline(always)]
-    fn copy_block<S: Simd>(&self, simd: S, panel: usize, block: usize, rows: &mut [T]) {
-        let (first, feature) = (panel * PANEL, block * PANEL);
-        let count = PANEL.min(self.rows - first);
-        let width = PANEL.min(self.features - feature);
-        let whole = self.is_plain() && width == PANEL;
-        let (present, missing) = rows.split_at_mut(count * PANEL);
-        for (r, out) in present.chunks_exact_mut(PANEL).enumerate() {
-            if whole {
-                // SAFETY: the row has `features` elements, 16 from `feature` on.
-                out.copy_from_slice(unsafe {
-                    std::slice::from_raw_parts(self.element(first + r, feature), PANEL)
-                });
-            } else {
-                self.copy_row(simd, first + r, feature, width, out);
-            }
-        }
-        missing.fill(T::ZERO);
-    }
-
     #[inline(always)]
     fn element(&self, row: usize, feature: usize) -> *const T {
         let along = feature as isize * self.source.column_stride;
         self.source.row(row).wrapping_offset(along)
     }
 
+    /// Copies 16 features of a panel's rows, scaled; zeros where there is none.
+    #[inline(always)]
+    fn copy_block<S: Simd>(&self, simd: S, panel: usize, block: usize, rows: &mut [T]) {
+        let (first, feature) = (panel * PANEL, block * PANEL);
+        let count = PANEL.min(self.rows - first);
+        let width = PANEL.min(self.features - feature);
+        let lanes = T::Vector::<S>::LANES;
+        // A copy: for the compiler, a store to the block may change what a reference leads to.
+        let source = *self.source;
+        let (present, missing) = rows.split_at_mut(count * PANEL);
+        let present = present.chunks_exact_mut(PANEL).enumerate();
+        if !self.is_plain() {
+            for (r, out) in present {
+                self.copy_row(simd, first + r, feature, width, out);
+            }
+        } else if width == PANEL {
+            for (r, out) in present {
+                let from = source.row(first + r).wrapping_add(feature);
+                for (j, out) in out.chunks_exact_mut(lanes).enumerate() {
+                    // SAFETY: the row has 16 elements from `feature` on.
+                    unsafe { T::Vector::<S>::load(simd, from.add(j * lanes)) }.store_slice(out);
+                }
+            }
+        } else {
+            for (r, out) in present {
+                let from = source.row(first + r).wrapping_add(feature);
+                for (j, out) in out.chunks_exact_mut(lanes).enumerate() {
+                    let from = from.wrapping_add(j * lanes);
+                    let here = width.saturating_sub(j * lanes).min(lanes);
+                    // SAFETY: the row has `width` elements from `feature` on, `here` from these.
+                    unsafe { T::Vector::<S>::load_partial(simd, from, here) }.store_slice(out);
+                }
+            }
+        }
+        missing.fill(T::ZERO);
+    }
+
     /// One row's part of a block, scaled, and zeros after it: whole vectors, because a load that meets several stores
     /// that are still on their way waits for them.
     #[inline(always)]
     fn copy_row<S: Simd>(&self, simd: S, row: usize, feature: usize, width: usize, out: &mut [T]) {
-        let mut gathered;
+        let mut gathered = [T::ZERO; PANEL];
+        let from = self.element(row, feature);
         // SAFETY: the row has `features` elements, `width` from `feature` on.
         let from = unsafe {
             if self.source.column_stride == 1 {
-                std::slice::from_raw_parts(self.element(row, feature), width)
+                std::slice::from_raw_parts(from, width)
             } else {
-                gathered = [T::ZERO; PANEL];
                 for (j, value) in gathered[..width].iter_mut().enumerate() {
-                    *value = *self.element(row, feature + j);
+                    *value = *from.offset(j as isize * self.source.column_stride);
                 }
                 &gathered[..width]
             }
