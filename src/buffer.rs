@@ -10,6 +10,10 @@ use std::ptr::NonNull;
 /// Bytes in a cache line.
 pub const LINE: usize = 64;
 
+/// Bytes behind each buffer that nobody uses. The hardware asks for the lines behind those that a core passes over, up to
+/// the end of a page of 4 KiB, and takes them from the core that writes them.
+const APART: usize = 4096;
+
 /// A number: all-zero bytes are zero, and every bit pattern is a value.
 ///
 /// # Safety
@@ -51,7 +55,7 @@ impl<T: Plain> Aligned<T> {
     pub fn staggered(len: usize, stagger: usize) -> Self {
         let bytes = len
             .checked_mul(size_of::<T>())
-            .and_then(|bytes| bytes.checked_add((stagger + 1) * LINE))
+            .and_then(|bytes| bytes.checked_add((stagger + 1) * LINE + APART))
             .filter(|&bytes| bytes <= isize::MAX as usize)
             .expect("a buffer's size overflows");
         let Some(memory) = Memory::zeroed(bytes) else {
