@@ -22,12 +22,14 @@ pub(super) fn of_logits<S: Simd, T: Element>(
         let dz = view.dz.as_deref_mut();
         let (max, sum) = exponentials::<T::Vector<S>>(simd, view.z, at, dz);
         let factor = load::<T::Vector<S>>(simd, view.factors, at);
+        let scale = T::Vector::<S>::splat(simd, T::ONE) / sum * factor;
         let row = Rows {
             at,
             max,
             log_sum: sum.log(simd),
             factor,
-            scale: T::Vector::<S>::splat(simd, T::ONE) / sum * factor,
+            scale,
+            least: T::Vector::<S>::splat(simd, T::MIN_POSITIVE) / scale,
         };
         store(max, &mut maxima, at);
         match targets {
@@ -74,7 +76,7 @@ fn exponentials<V: Vector>(
     let max = maxima::<V>(simd, z, at);
     let mut sum = PanelSum::new(simd);
     for (j, z) in z.iter().enumerate() {
-        let e = (load::<V>(simd, z, at) - max).exp_nonpositive(simd);
+        let e = (load::<V>(simd, z, at) - max).exp_nonpositive_or_zero(simd);
         sum.add(j, e);
         if let Some(out) = &mut out {
             store(e, &mut out[j], at);
@@ -91,17 +93,24 @@ struct Rows<V> {
     factor: V,
     /// factor/s.
     scale: V,
+    /// Exponentials below it count as zero: times the scale they are subnormal, and slow.
+    least: V,
 }
 
 impl<V: Vector> Rows<V> {
+    /// p times the factor, of an exponential.
+    #[inline(always)]
+    fn share(&self, e: V) -> V {
+        e.zero_where_below(e, self.least) * self.scale
+    }
+
     /// log s and p, for [`add_classes`].
     #[inline(always)]
     fn of_no_class(self, simd: V::Simd, view: &mut View<'_, V::Element>) {
         store(self.log_sum, view.losses, self.at);
         if let Some(dz) = &mut view.dz {
             for dz in &mut **dz {
-                let e = load::<V>(simd, dz, self.at);
-                store(e * self.scale, dz, self.at);
+                store(self.share(load(simd, dz, self.at)), dz, self.at);
             }
         }
     }
@@ -130,7 +139,7 @@ impl<V: Vector> Rows<V> {
             let whole = whole.total(classes);
             for (j, dz) in dz.iter_mut().enumerate() {
                 let q = mixed::<V, Q>(simd, loss, shares, j, self.at);
-                let p = load::<V>(simd, dz, self.at) * self.scale;
+                let p = self.share(load(simd, dz, self.at));
                 store(p.mul_add(whole, -(q * self.factor)), dz, self.at);
             }
         }

@@ -173,7 +173,7 @@ impl<T: Element> Rule<T> for Bce {
 #[inline(always)]
 fn logistic<V: Vector>(simd: V::Simd, z: V) -> (V, V) {
     let one = V::splat(simd, V::Element::ONE);
-    let e = (-z.abs()).exp_nonpositive(simd);
+    let e = (-z.abs()).exp_nonpositive_or_zero(simd);
     (e.log1p_unit(simd), e / (one + e))
 }
 

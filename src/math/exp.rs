@@ -2,7 +2,7 @@
 
 use super::coefficients::{EXP_F32, EXP_F64};
 use super::{into_exponent, is_float32, polynomial, splat, splat_pattern};
-use crate::simd::Vector;
+use crate::simd::{Element, Vector};
 
 const LN2_HIGH: f64 = std::f64::consts::LN_2;
 /// ln 2 less its nearest float64.
@@ -153,6 +153,15 @@ pub(super) fn exp_nonpositive<V: Vector>(simd: V::Simd, x: V) -> V {
     let low = if is_float32::<V>() { -104.0 } else { -746.0 };
     let x = splat::<V>(simd, low).greater(x);
     exp_lifted(simd, x) * splat(simd, 2f64.powi(-lift::<V>()))
+}
+
+#[inline(always)]
+pub(super) fn exp_nonpositive_or_zero<V: Vector>(simd: V::Simd, x: V) -> V {
+    let low = if is_float32::<V>() { -104.0 } else { -746.0 };
+    let lifted = exp_lifted(simd, splat::<V>(simd, low).greater(x));
+    let least = V::Element::MIN_POSITIVE.to_f64() * 2f64.powi(lift::<V>());
+    let least = splat(simd, least);
+    lifted.zero_where_below(lifted, least) * splat(simd, 2f64.powi(-lift::<V>()))
 }
 
 #[inline(always)]

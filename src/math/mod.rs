@@ -55,6 +55,13 @@ pub trait Math: Vector {
         exp::exp_nonpositive(simd, self)
     }
 
+    /// [`Math::exp_nonpositive`], but zero where that is subnormal: a result that is takes a hundred cycles more, and so may
+    /// all that is computed from it.
+    #[inline(always)]
+    fn exp_nonpositive_or_zero(self, simd: Self::Simd) -> Self {
+        exp::exp_nonpositive_or_zero(simd, self)
+    }
+
     /// eˣ − 1.
     ///
     /// Error: 1.53 ulp in float32, 1.99 in float64.

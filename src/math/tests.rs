@@ -213,6 +213,40 @@ fn float32_is_within_two_ulps_and_alike_on_every_instruction_set() {
     }
 }
 
+struct OrZero<'a>(&'a [f32], &'a mut [[f32; 2]]);
+
+impl Kernel for OrZero<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        for (&x, out) in self.0.iter().zip(self.1) {
+            let x = S::F32::splat(simd, x);
+            let results = [x.exp_nonpositive(simd), x.exp_nonpositive_or_zero(simd)];
+            for (result, out) in results.into_iter().zip(out) {
+                let mut lanes = [0.0; 16];
+                result.store_slice(&mut lanes);
+                *out = lanes[0];
+            }
+        }
+    }
+}
+
+#[test]
+fn exponentials_are_never_subnormal_where_zero_will_do() {
+    let x: Vec<f32> = (0..=120_000)
+        .map(|i| i as f32 * -1e-3)
+        .chain([f32::NAN, f32::NEG_INFINITY])
+        .collect();
+    for isa in Isa::tested() {
+        let mut out = vec![[0.0; 2]; x.len()];
+        isa.run(OrZero(&x, &mut out));
+        for (x, [whole, or_zero]) in x.iter().zip(out) {
+            let want = if whole.is_subnormal() { 0.0 } else { whole };
+            assert!(same(or_zero, want), "{x}: {or_zero:e}, not {want:e}");
+        }
+    }
+}
+
 #[cfg(feature = "exhaustive")]
 mod every_float32 {
     use super::*;

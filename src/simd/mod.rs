@@ -82,6 +82,8 @@ pub trait Element:
 
     const ZERO: Self;
     const ONE: Self;
+    /// The smallest number that is not subnormal.
+    const MIN_POSITIVE: Self;
     /// NumPy's name of the type.
     const NAME: &'static str;
     /// Virtual lanes of a sum along a row: the order of the sum, whatever the registers' width.
@@ -101,6 +103,7 @@ macro_rules! element {
             type Bits = $bits;
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
+            const MIN_POSITIVE: Self = <$t>::MIN_POSITIVE;
             const NAME: &'static str = $name;
             const ROW_LANES: usize = $row_lanes;
             #[inline(always)]

@@ -290,6 +290,39 @@ fn a_rival_that_is_nan_makes_the_margin_nan() {
 }
 
 #[test]
+fn what_would_be_subnormal_is_zero() {
+    let gaps: Vec<f64> = (0..64).map(f64::from).map(|i| 690.0 + i).collect();
+    let pairs: Vec<f64> = gaps.iter().flat_map(|gap| [0.0, -gap]).collect();
+    let singles: Vec<f64> = gaps.iter().map(|gap| -gap).collect();
+    let (first, zeros) = (vec![0; gaps.len()], vec![0.0; gaps.len()]);
+    let one_hot: Vec<f64> = gaps.iter().flat_map(|_| [1.0, 0.0]).collect();
+    for isa in Isa::tested() {
+        for (kind, outputs, pred, targets) in [
+            ("cross_entropy", 2, &pairs, Targets::Classes(&first)),
+            ("cross_entropy", 2, &pairs, Targets::Dense(&one_hot)),
+            ("bce_with_logits", 1, &singles, Targets::Dense(&zeros)),
+        ] {
+            for (reduction, share) in [(Reduction::None, 1.0), (Reduction::Mean, 1.0 / 64.0)] {
+                let loss = simple(kind);
+                let (value, gradient) = run(isa, &loss, outputs, pred, targets, None, reduction);
+                assert!(value.iter().all(|value| !value.is_subnormal()));
+                for (row, gap) in gradient.chunks(outputs).zip(&gaps) {
+                    let (slope, want) = (row[outputs - 1], (-gap).exp() * share);
+                    if want.is_normal() {
+                        assert!(
+                            (slope / want - 1.0).abs() < 1e-12,
+                            "{kind} {gap}: {slope:e}"
+                        );
+                    } else if kind == "cross_entropy" {
+                        assert_eq!(slope, 0.0, "{kind} {gap}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn scores_far_apart_stay_finite() {
     let infinity = f64::INFINITY;
     let pred = [1e4, -1e4, 0.0, -1e4, 1e4, 0.0, 1.0, -infinity, 1.0];
