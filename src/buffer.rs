@@ -12,7 +12,7 @@ pub const LINE: usize = 64;
 
 /// Bytes behind each buffer that nobody uses. The hardware asks for the lines behind those that a core passes over, up to
 /// the end of a page of 4 KiB, and takes them from the core that writes them.
-const APART: usize = 4096;
+pub const APART: usize = 4096;
 
 /// A number: all-zero bytes are zero, and every bit pattern is a value.
 ///

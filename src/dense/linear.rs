@@ -5,7 +5,7 @@
 use super::few::{self, FewRows};
 use super::{BLOCK_ROWS, Shape};
 use crate::activation::{self, Activation};
-use crate::buffer::with_scratch;
+use crate::buffer::{APART, with_scratch};
 use crate::cache;
 use crate::gemm::pack::{Source, pack_rows, unpack_rows};
 use crate::gemm::{Epilogue, PANEL, Product, panel_stride, panels_len};
@@ -50,7 +50,7 @@ pub unsafe fn linear<T: Element>(
     let (each, flops) = if few {
         (0, few::flops(shape))
     } else {
-        (x_len + z_len, shape.flops())
+        (x_len + z_len + APART / size_of::<T>(), shape.flops())
     };
     with_scratch(each * threads, |scratch| {
         let (scratch, out) = (Shared::new(scratch), Shared::new(out));
