@@ -203,7 +203,7 @@ impl<T: Element> Optimizer<T> {
         for (index, group) in self.groups.iter().enumerate() {
             let powers = &mut self.powers[index];
             for (power, beta) in powers.iter_mut().zip(group.betas()) {
-                *power *= beta;
+                *power = next_power(*power, beta);
             }
             let rate = learning_rate.unwrap_or(group.lr);
             self.rules.push(match self.kind {
@@ -324,11 +324,18 @@ fn joined(segments: &[Segment], alike: impl Fn(Segment, Segment) -> bool) -> Vec
     runs
 }
 
+/// βᵗ⁺¹ from βᵗ; zero where it is subnormal. It would not come to zero by itself, and each product with it would take as long
+/// as the rest of the rule.
+fn next_power(power: f64, beta: f64) -> f64 {
+    let next = power * beta;
+    if next < f64::MIN_POSITIVE { 0.0 } else { next }
+}
+
 /// βᵗ as t multiplications.
 fn running_power(beta: f64, count: u64) -> f64 {
     let mut power = 1.0;
     for _ in 0..count {
-        let next = power * beta;
+        let next = next_power(power, beta);
         if next == power {
             break;
         }

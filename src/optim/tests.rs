@@ -452,7 +452,13 @@ fn counts_and_powers_are_set_and_kept() {
     assert_eq!(other.powers(), [[0.5, 0.25]]);
     assert!(other.set_powers(&[]).is_err());
     other.set_step_count(u64::MAX);
-    assert!(other.powers()[0].iter().all(|&power| power < 1e-300));
+    assert_eq!(other.powers(), [[0.0; 2]]);
+    other.set_step_count(6_000);
+    for _ in 0..1_000 {
+        other.begin_step(None);
+        assert!(other.powers()[0].iter().all(|power| !power.is_subnormal()));
+    }
+    assert_eq!(other.powers()[0][0], 0.0);
     let rates = |optimizer: &mut Optimizer<f32>, rate| {
         optimizer.set_step_count(3);
         optimizer.begin_step(rate);
