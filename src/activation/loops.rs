@@ -186,7 +186,8 @@ fn forward_loop<S: Simd, T: Element, P: Pointwise>(
             unsafe {
                 let first = T::Vector::<S>::load(simd, from);
                 let second = T::Vector::<S>::load(simd, from.add(lanes));
-                let [first, second] = [first, second].map(|x| function.forward(simd, x));
+                let first = function.forward(simd, first);
+                let second = function.forward(simd, second);
                 first.store(to);
                 second.store(to.add(lanes));
             }
