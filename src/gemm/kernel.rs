@@ -62,6 +62,14 @@ pub struct Tile<'a, T> {
     pub ahead: Option<&'a Ahead<T>>,
 }
 
+impl<T> Tile<'_, T> {
+    /// Where vector j of row r lies in C.
+    #[inline(always)]
+    fn c_at<V: Vector>(&self, r: usize, j: usize) -> usize {
+        r * self.c_row + column_offset::<V>(j, self.c_panel)
+    }
+}
+
 /// Memory that will be written after the tile, laid out as its rows: its cache lines are asked for row by row while k
 /// passes by, a few at a time, so that they never keep the operands' own lines waiting.
 #[derive(Clone, Copy)]
@@ -107,14 +115,6 @@ impl<T> Ahead<T> {
                 }
             }
         }
-    }
-}
-
-impl<T> Tile<'_, T> {
-    /// Where vector j of row r lies in C.
-    #[inline(always)]
-    fn c_at<V: Vector>(&self, r: usize, j: usize) -> usize {
-        r * self.c_row + column_offset::<V>(j, self.c_panel)
     }
 }
 
@@ -342,7 +342,8 @@ impl<T: Element> Kernel for AnyShape<'_, T> {
 /// Elements of the largest tile: 14 rows of two vectors of 16 lanes.
 const LARGEST: usize = 14 * 2 * 16;
 
-/// A tile at the edge of C: done in a whole tile of its own, of which the columns that exist are copied.
+/// A tile at the edge of C: done in a whole tile of its own, of which the columns that exist are copied. They end in its
+/// last vector.
 struct Part<'a, T> {
     epilogue: Epilogue,
     rows: usize,
@@ -363,6 +364,7 @@ impl<T: Element> Kernel for Part<'_, T> {
             t,
         } = self;
         let width = vectors * T::Vector::<S>::LANES;
+        assert!(columns < width && columns.next_multiple_of(T::Vector::<S>::LANES) == width);
         let mut whole = [MaybeUninit::<[T; LARGEST]>::uninit(); 2];
         let [c, kept] = whole.each_mut().map(|tile| tile.as_mut_ptr().cast::<T>());
         let whole = Tile {
@@ -372,7 +374,8 @@ impl<T: Element> Kernel for Part<'_, T> {
             kept,
             ..*t
         };
-        // SAFETY: elements of C and the kept outputs that exist, for which the maker vouches, and those of the tile.
+        // SAFETY: elements of C and the kept outputs that exist, for which the maker vouches, and those of the tile: what is
+        // read of it has been written, the columns that do not exist with the others of the last vector.
         unsafe {
             if epilogue == Epilogue::Add || matches!(t.start, Start::Target) {
                 copy_columns(simd, rows, columns, (t, t.c), (&whole, c), width);

@@ -100,7 +100,7 @@ struct Rows<V> {
 impl<V: Vector> Rows<V> {
     /// p times the factor, of an exponential.
     #[inline(always)]
-    fn share(&self, e: V) -> V {
+    fn probability(&self, e: V) -> V {
         e.zero_where_below(e, self.least) * self.scale
     }
 
@@ -110,7 +110,7 @@ impl<V: Vector> Rows<V> {
         store(self.log_sum, view.losses, self.at);
         if let Some(dz) = &mut view.dz {
             for dz in &mut **dz {
-                store(self.share(load(simd, dz, self.at)), dz, self.at);
+                store(self.probability(load(simd, dz, self.at)), dz, self.at);
             }
         }
     }
@@ -139,7 +139,7 @@ impl<V: Vector> Rows<V> {
             let whole = whole.total(classes);
             for (j, dz) in dz.iter_mut().enumerate() {
                 let q = mixed::<V, Q>(simd, loss, shares, j, self.at);
-                let p = self.share(load(simd, dz, self.at));
+                let p = self.probability(load(simd, dz, self.at));
                 store(p.mul_add(whole, -(q * self.factor)), dz, self.at);
             }
         }

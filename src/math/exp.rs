@@ -148,17 +148,21 @@ fn in_minus_half<const N: usize>(coefficients: [f64; N]) -> [f64; N] {
     })
 }
 
+/// exp(x)·2^lift for x ≤ 0, however small, or NaN.
+#[inline(always)]
+fn exp_nonpositive_lifted<V: Vector>(simd: V::Simd, x: V) -> V {
+    let low = if is_float32::<V>() { -104.0 } else { -746.0 };
+    exp_lifted(simd, splat::<V>(simd, low).greater(x))
+}
+
 #[inline(always)]
 pub(super) fn exp_nonpositive<V: Vector>(simd: V::Simd, x: V) -> V {
-    let low = if is_float32::<V>() { -104.0 } else { -746.0 };
-    let x = splat::<V>(simd, low).greater(x);
-    exp_lifted(simd, x) * splat(simd, 2f64.powi(-lift::<V>()))
+    exp_nonpositive_lifted(simd, x) * splat(simd, 2f64.powi(-lift::<V>()))
 }
 
 #[inline(always)]
 pub(super) fn exp_nonpositive_or_zero<V: Vector>(simd: V::Simd, x: V) -> V {
-    let low = if is_float32::<V>() { -104.0 } else { -746.0 };
-    let lifted = exp_lifted(simd, splat::<V>(simd, low).greater(x));
+    let lifted = exp_nonpositive_lifted(simd, x);
     let least = V::Element::MIN_POSITIVE.to_f64() * 2f64.powi(lift::<V>());
     let least = splat(simd, least);
     lifted.zero_where_below(lifted, least) * splat(simd, 2f64.powi(-lift::<V>()))
