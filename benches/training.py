@@ -19,6 +19,15 @@ LEARNING_RATE = 1e-3
 COMPARED = 1000
 
 
+def drawn(net: Net, rows: int, part: int = 0) -> tuple[Any, Any]:
+    """Return random rows that a linear rule labels; other ones, by the same rule, for each `part`."""
+    inputs, outputs = net.sizes[0], net.sizes[-1]
+    x = nnrs._core.random_normal(0, "data", part, 0, (rows, inputs), 0.0, 1.0, "float32")
+    rule = nnrs._core.random_normal(1, "data", 0, 0, (inputs, outputs), 0.0, 1.0, "float32")
+    scores = x @ rule
+    return x, ((scores[:, 0] > 0) if outputs == 1 else scores.argmax(axis=1)).astype(np.int64)
+
+
 class Data(NamedTuple):
     """Rows to train on: those of a folder with MNIST's files, or random ones that a linear rule labels."""
 
@@ -29,11 +38,7 @@ class Data(NamedTuple):
     def arrays(self) -> tuple[Any, Any]:
         if self.folder is not None:
             return nnrs.datasets.mnist(self.folder)[:2]
-        inputs, outputs = self.net.sizes[0], self.net.sizes[-1]
-        x = nnrs._core.random_normal(0, "data", 0, 0, (self.rows, inputs), 0.0, 1.0, "float32")
-        rule = nnrs._core.random_normal(1, "data", 0, 0, (inputs, outputs), 0.0, 1.0, "float32")
-        scores = x @ rule
-        return x, ((scores[:, 0] > 0) if outputs == 1 else scores.argmax(axis=1)).astype(np.int64)
+        return drawn(self.net, self.rows)
 
     def epoch(self) -> tuple[Work, ...]:
         """Return the work of the steps, and that of reading every row once."""
@@ -51,25 +56,27 @@ def prepared(epoch: Callable[[], Any], loss: Callable[[], float]) -> Prepared:
     return Prepared(epoch, checks)
 
 
-def _trainer(net: Net, dropout: float) -> nnrs.Trainer:
+def trainer(net: Net, dropout: float = 0.0) -> nnrs.Trainer:
+    """Return Adam over a new model."""
     model = net.model(dropout)
     loss = nn.BCEWithLogitsLoss() if net.binary else nn.CrossEntropyLoss()
     return nnrs.Trainer(model, loss, optim.Adam(model.parameters(), lr=LEARNING_RATE), seed=0)
 
 
-def _targets(net: Net, y: Any) -> Any:
+def targets(net: Net, y: Any) -> Any:
+    """Return labels as the loss takes them."""
     return y.astype(np.float32)[:, None] if net.binary else y
 
 
 def fit(data: Data, dropout: float) -> Prepared:
     x, y = data.arrays()
-    y = _targets(data.net, y)
-    trainer = _trainer(data.net, dropout)
+    y = targets(data.net, y)
+    ours = trainer(data.net, dropout)
 
     def epoch() -> None:
-        trainer.fit(x, y, epochs=1, batch_size=data.net.batch, progress=False)
+        ours.fit(x, y, epochs=1, batch_size=data.net.batch, progress=False)
 
-    return prepared(epoch, lambda: trainer.evaluate(x[:COMPARED], y[:COMPARED])["loss"])
+    return prepared(epoch, lambda: ours.evaluate(x[:COMPARED], y[:COMPARED])["loss"])
 
 
 def fit_unchecked(data: Data, dropout: float) -> Prepared:
@@ -80,16 +87,16 @@ def fit_unchecked(data: Data, dropout: float) -> Prepared:
 def steps(data: Data) -> Prepared:
     """Return all steps of an epoch, each a call of its own on rows that lie together."""
     x, y = data.arrays()
-    y, size = _targets(data.net, y), data.net.batch
-    trainer = _trainer(data.net, 0.0)
+    y, size = targets(data.net, y), data.net.batch
+    ours = trainer(data.net)
     batches = [(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)]
 
     def epoch() -> None:
-        step = trainer.step
+        step = ours.step
         for xb, yb in batches:
             step(xb, yb)
 
-    return prepared(epoch, lambda: trainer.evaluate(x[:COMPARED], y[:COMPARED])["loss"])
+    return prepared(epoch, lambda: ours.evaluate(x[:COMPARED], y[:COMPARED])["loss"])
 
 
 def _torch(data: Data, dropout: float) -> tuple[Training, Any, Any, Callable[[], float]]:

@@ -78,11 +78,13 @@ impl Memory {
         }
         let mapping = NonNull::new(mapping.cast::<u8>())?;
         let start = mapping.as_ptr().align_offset(HUGE);
+        // What would fill less than half of a huge page stays on small ones.
+        let huge = (bytes + HUGE / 2) / HUGE * HUGE;
         // SAFETY: less than a huge page further, within the mapping; the advice changes no content, and its refusal
         // leaves small pages.
         let start = unsafe {
             let start = mapping.add(start);
-            libc::madvise(start.as_ptr().cast(), length - HUGE, libc::MADV_HUGEPAGE);
+            libc::madvise(start.as_ptr().cast(), huge, libc::MADV_HUGEPAGE);
             start
         };
         Some(Self {

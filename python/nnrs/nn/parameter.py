@@ -206,7 +206,8 @@ class Parameter:
         data = flat.data[offset:end].reshape(self._data.shape)
         grad = flat.grad[offset:end].reshape(self._data.shape)
         data[...] = self._data
-        if self._grad is not None:
+        # The new gradient is zero, and takes no memory until it is written.
+        if self._grad is not None and self._grad.any():
             grad[...] = self._grad
         self._data, self._grad, self._flat, self._offset = data, grad, flat, offset
 
