@@ -5,6 +5,7 @@
 - `functions`, `numpy_functions`, `torch_functions`: the functions of `nnrs.functional`
 - `guest`: processor time after a call, and two processes at once
 - `machine`, `report`, `plot`: what is written down
+- `memory`: what training takes of it, and files that are larger (`python -m benches.memory`)
 
 Steps and predictions, their contestants and how they are timed are part of `nnrs bench`.
 """

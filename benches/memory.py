@@ -1,6 +1,7 @@
 """What training takes of memory, and how fast rows of a file are learned that need not fit into it.
 
-`python -m benches.memory`. Memory is what a process has of its own, without the pages of files (RssAnon, so Linux only).
+`python -m benches.memory`. Memory is what a process has of its own, without the pages of files (RssAnon, so
+Linux only).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 
 from benches.rows import STEPS, TABLE
 from benches.training import Data, drawn, targets, trainer
+from nnrs import Trainer
 from nnrs.cli import options
 from nnrs.cli.bench.net import Net
 from nnrs.cli.bench.peers import OURS
@@ -29,7 +31,6 @@ from nnrs.cli.report import columns
 MIB = 1 << 20
 # What stays in memory, to compare the file with.
 BESIDE = 512 * MIB
-EPOCHS = 3
 
 
 class Cost(NamedTuple):
@@ -70,33 +71,45 @@ class Watch:
         self.most = max(self.most, own())
 
 
-def watched(net: Net, x: Any, y: Any, epochs: int, before_each: Callable[[], None]) -> Cost:
-    """Train a new model."""
+def watched(net: Net, rows: Callable[[], Any], y: Any, epochs: int) -> Cost:
+    """Train a new model, each epoch on what `rows` returns."""
     before, seconds = own(), []
     with Watch() as watch:
         ours = trainer(net)
         for _ in range(epochs):
-            before_each()
-            begun = time.perf_counter()
-            ours.fit(x, y, epochs=1, batch_size=net.batch, progress=False)
-            seconds.append((time.perf_counter() - begun) / len(x))
+            seconds.append(epoch(ours, rows(), y, net.batch))
+            print(f"{net}, {len(y):,} rows: {1e6 * seconds[-1]:,.3f} µs a row", file=sys.stderr, flush=True)
     return Cost(seconds, watch.most - before)
+
+
+def epoch(ours: Trainer, x: Any, y: Any, batch: int) -> float:
+    """Return the seconds that a row takes."""
+    begun = time.perf_counter()
+    ours.fit(x, y, epochs=1, batch_size=batch, progress=False)
+    return (time.perf_counter() - begun) / len(x)
 
 
 def in_memory(net: Net, rows: int, epochs: int) -> Cost:
     """Train on an array; in a process of its own."""
     x, y = Data(rows, net).arrays()
-    return watched(net, x, targets(net, y), epochs, lambda: None)
+    return watched(net, lambda: x, targets(net, y), epochs)
 
 
 def mapped(net: Net, folder: str, epochs: int) -> Cost:
     """Train on a mapped file that the system has not in its memory when an epoch begins."""
     path = Path(folder, "x.npy")
-    x, y = np.load(path, mmap_mode="r"), np.load(Path(folder, "y.npy"))
+
+    def rows() -> Any:
+        forget(path)
+        return np.load(path, mmap_mode="r")
+
+    return watched(net, rows, np.load(Path(folder, "y.npy")), epochs)
+
+
+def forget(path: Path) -> None:
+    """Have the system drop a file's pages; those that are mapped stay."""
     with path.open("rb") as file:
-        return watched(
-            net, x, y, epochs, lambda: os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        )
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def write(net: Net, rows: int, folder: str) -> None:
@@ -118,8 +131,9 @@ def write(net: Net, rows: int, folder: str) -> None:
 
 def read_speed(folder: str) -> float:
     """Return how many bytes a second the file gives that is read in order, 8 MiB at a time, from the disk."""
-    with Path(folder, "x.npy").open("rb", buffering=0) as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    path = Path(folder, "x.npy")
+    forget(path)
+    with path.open("rb", buffering=0) as file:
         begun, count = time.perf_counter(), 0
         while count < 2048 * MIB and (part := file.read(8 * MIB)):
             count += len(part)
@@ -127,7 +141,7 @@ def read_speed(folder: str) -> float:
 
 
 def workspace(net: Net, threads: int) -> int:
-    """Return the bytes of a batch on its way: the rows in two forms for each thread, every layer's in three."""
+    """Return the bytes of a batch on its way: rows in two forms for each thread, each layer's in three."""
     rows = -(-net.batch // 16) * 16
     return 4 * rows * (2 * min(threads, 2) * net.sizes[0] + 3 * sum(net.sizes[1:]))
 
@@ -142,15 +156,16 @@ def peaks(workers: Workers, threads: int) -> list[list[str]]:
     return lines
 
 
-def from_file(workers: Workers, threads: int, net: Net, gigabytes: float, folder: str) -> dict[str, str]:
+def from_file(workers: Workers, args: argparse.Namespace, folder: str) -> dict[str, str]:
+    net, threads, epochs = Net(tuple(args.net), args.batch), args.threads, args.epochs
     size = 4 * net.sizes[0]
-    rows = max(net.batch, int(gigabytes * 1e9) // size)
+    rows = max(net.batch, int(args.gigabytes * 1e9) // size)
     write(net, rows, folder)
     speed = read_speed(folder)
     few = min(rows, BESIDE // size)
-    beside = [alone(workers, threads, "in_memory", net, few, EPOCHS)]
-    cost = alone(workers, threads, "mapped", net, folder, EPOCHS)
-    beside.append(alone(workers, threads, "in_memory", net, few, EPOCHS))
+    beside = [alone(workers, threads, "in_memory", net, few, epochs)]
+    cost = alone(workers, threads, "mapped", net, folder, epochs)
+    beside.append(alone(workers, threads, "in_memory", net, few, epochs))
     memory, file = median(s for cost in beside for s in cost.seconds), median(cost.seconds)
     return {
         "net, batch": f"{net}, {net.batch}",
@@ -176,12 +191,15 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         prog="python -m benches.memory",
         description="Memory that an epoch of fit adds to its data, and epochs over a mapped file.",
     )
-    parser.add_argument("--gigabytes", type=options.positive, default=2.0, metavar="N", help="file, default 2")
-    parser.add_argument("--folder", metavar="FOLDER", help="where the file is made, and removed afterwards")
-    parser.add_argument("--net", type=options.sizes, default=list(TABLE.sizes), metavar="WIDTHS", help=str(TABLE))
-    parser.add_argument("--batch", type=options.count, default=TABLE.batch, metavar="N", help=str(TABLE.batch))
-    parser.add_argument("--threads", type=options.count, default=min(2, len(cores())), metavar="N", help="2")
-    parser.add_argument("--file-only", action="store_true", help="only the epochs over the file")
+    threads = min(2, len(cores()))
+    add = parser.add_argument
+    add("--gigabytes", type=options.positive, default=2.0, metavar="N", help="size of the file, default 2")
+    add("--folder", metavar="FOLDER", help="where the file is made, and removed afterwards")
+    add("--net", type=options.sizes, default=list(TABLE.sizes), metavar="WIDTHS", help=f"default {TABLE}")
+    add("--batch", type=options.count, default=TABLE.batch, metavar="N", help=f"default {TABLE.batch}")
+    add("--epochs", type=options.count, default=3, metavar="N", help="over the file, default 3")
+    add("--threads", type=options.count, default=threads, metavar="N", help="default 2")
+    add("--file-only", action="store_true", help="only the epochs over the file")
     return parser.parse_args(argv)
 
 
@@ -197,8 +215,7 @@ def main(argv: list[str] | None = None) -> int:
             header = ["net, batch", "state", "workspace", "added in all"]
             print(columns(header, peaks(workers, args.threads)) + "\n", flush=True)
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-            net = Net(tuple(args.net), args.batch)
-            found = from_file(workers, args.threads, net, args.gigabytes, folder)
+            found = from_file(workers, args, folder)
             print("\n".join(f"{name}: {value}" for name, value in found.items()))
     return 0
 

@@ -13,9 +13,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, module: str = "benches") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "benches", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", module, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
 
 
@@ -50,3 +50,15 @@ def test_a_row_has_a_floor_a_ratio_and_every_round(row: str, tmp_path: Path) -> 
     assert found["ratio"] == pytest.approx(min(others.values()) / own)
     assert 0 < found["floor"] < own
     assert f"| {found['name']} | 1 |" in done.stdout
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux alone tells a process's own memory")
+def test_a_mapped_file_is_learned_without_being_kept(tmp_path: Path) -> None:
+    size = ("--gigabytes", "0.2", "--epochs", "1", "--threads", "1", "--file-only")
+    done = run(*size, "--folder", str(tmp_path), module="benches.memory")
+    assert done.returncode == 0, done.stderr
+    found = dict(line.split(": ") for line in done.stdout.splitlines())
+    assert found["file"].startswith("1,666,666 rows")
+    assert int(found["share of the speed in memory"].split()[0]) > 0
+    assert 0 < int(found["added to the process's own memory"].split()[0]) < 100
+    assert not list(tmp_path.iterdir())

@@ -1,6 +1,8 @@
+import mmap
 import time
 
 import numpy as np
+import pytest
 
 from nnrs import _core
 from nnrs.epoch import cut, nearby_rows, run_batches, shuffled_rows
@@ -42,6 +44,29 @@ def test_hooks_and_progress():
     assert 1 <= len(seen) <= 5
     assert all(loss == 2.0 for _, loss in seen)
     assert [rows for rows, _ in seen] == sorted(rows for rows, _ in seen)
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_WILLNEED"), reason="this system takes no advice on files")
+def test_the_system_is_told_of_all_rows_in_pieces_that_it_reads(tmp_path):
+    told = []
+
+    class Told(mmap.mmap):
+        def madvise(self, advice, *part):
+            if advice == mmap.MADV_WILLNEED:
+                told.append(part)
+            super().madvise(advice, *part)
+
+    rows = np.zeros((9000, 250), "float32")
+    (tmp_path / "rows").write_bytes(rows)
+    with (tmp_path / "rows").open("rb") as file:
+        mapped = Told(file.fileno(), 0, access=mmap.ACCESS_READ)
+    x = np.ndarray(rows.shape, "float32", mapped)
+    assert sum(map(len, nearby_rows(0, 0, x, None, 32))) == 9000
+    assert max(length for _, length in told) <= 128 << 10
+    pages = np.zeros(rows.nbytes, bool)
+    for start, length in told:
+        pages[start : start + length] = True
+    assert pages.all()
 
 
 def test_nearby_rows_are_all_rows_once_and_from_few_places():

@@ -32,6 +32,9 @@ _BLOCK = 4096
 # Numbers of a buffer of blocks, 64 MB of float32, and how many blocks that may be.
 _BUFFER = 1 << 24
 _FEWEST_BLOCKS, _MOST_BLOCKS = 4, 256
+# Bytes of which the system is told at once. Of more it may read no further than it reads ahead, by Linux's
+# default 128 KiB, and every page behind them would be waited for.
+_PIECE = 128 << 10
 
 
 def shuffled_rows(seed: int, epoch: int, count: int, rows: Rows | None) -> Rows:
@@ -129,7 +132,8 @@ class _File:
         for at in starts:
             first = (self._begin + at * self._row) // mmap.PAGESIZE * mmap.PAGESIZE
             last = self._begin + min(at + _BLOCK, count) * self._row
-            self._mapped.madvise(mmap.MADV_WILLNEED, first, last - first)
+            for piece in range(first, last, _PIECE):
+                self._mapped.madvise(mmap.MADV_WILLNEED, piece, min(_PIECE, last - piece))
 
     @contextmanager
     def in_random_order(self) -> Iterator[None]:

@@ -105,6 +105,9 @@ impl<T: Element> Kernel for PackRows<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
+        if self.features == 1 && self.scale.is_none() && self.columns.is_none() {
+            return self.single_column();
+        }
         let even = self.source.picks.is_none() && self.source.row_stride >= 0;
         let in_place = self.is_plain() && even && self.columns.is_none();
         let blocks = self.features.div_ceil(PANEL);
@@ -147,6 +150,29 @@ impl<T: Element> PackRows<'_, T> {
     #[inline(always)]
     fn is_plain(&self) -> bool {
         self.scale.is_none() && self.source.column_stride == 1
+    }
+
+    /// Rows of one element need no turning: the targets of a network with one output.
+    #[inline(always)]
+    fn single_column(&self) {
+        let source = *self.source;
+        for panel in self.range.clone() {
+            let first = panel * PANEL;
+            let count = PANEL.min(self.rows - first);
+            let at = panel * panel_stride(1);
+            // SAFETY: this panel is this thread's alone, the caller says, and the source has these rows.
+            unsafe {
+                let (present, missing) = self.panels.write(at..at + PANEL).split_at_mut(count);
+                if source.picks.is_none() && source.row_stride == 1 {
+                    present.copy_from_slice(std::slice::from_raw_parts(source.row(first), count));
+                } else {
+                    for (r, value) in present.iter_mut().enumerate() {
+                        *value = *source.row(first + r);
+                    }
+                }
+                missing.fill(T::ZERO);
+            }
+        }
     }
 
     /// The copy of 16 features of a panel's rows: in the column form, or staged for this and the next block.

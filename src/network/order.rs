@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::random::{self, Purpose, Stream};
+use crate::simd::Isa;
 
 /// An epoch, or a part of one.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +55,13 @@ impl Order {
     ///
     /// # Errors
     /// A plan that does not go with so many rows.
-    pub fn of(last: &mut Option<Self>, plan: &Plan<'_>, count: usize, seed: u64) -> Result<Self> {
+    pub fn of(
+        isa: Isa,
+        last: &mut Option<Self>,
+        plan: &Plan<'_>,
+        count: usize,
+        seed: u64,
+    ) -> Result<Self> {
         plan.check(count)?;
         if let Some(order) = last.take_if(|order| {
             order.epoch == plan.epoch
@@ -73,7 +80,7 @@ impl Order {
         }
         if plan.shuffle {
             let stream = Stream::new(seed, Purpose::Shuffle, plan.epoch, 0);
-            random::shuffle(stream, &mut picks);
+            random::shuffle(isa, stream, &mut picks);
         }
         Ok(Self {
             epoch: plan.epoch,

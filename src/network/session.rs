@@ -347,7 +347,7 @@ impl<T: Element> Session<T> {
         plan: &Plan<'_>,
         mut look: impl FnMut(usize, f64) -> std::result::Result<(), E>,
     ) -> std::result::Result<(f64, f64), E> {
-        let order = Order::of(&mut self.order, plan, data.rows, self.seed)?;
+        let order = Order::of(isa, &mut self.order, plan, data.rows, self.seed)?;
         let picks = &order.picks[plan.start..plan.stop.min(order.picks.len()).max(plan.start)];
         let outcome = (|| {
             self.check(&Batch {

@@ -127,7 +127,7 @@ fn permutation<'py>(
     step: u64,
     n: usize,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let order = random::permutation(stream(seed, purpose, step, 0)?, n)?;
+    let order = random::permutation(isa_in_use(), stream(seed, purpose, step, 0)?, n)?;
     Ok(new_integers(py, order.into_iter().map(i64::from)))
 }
 

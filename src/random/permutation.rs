@@ -5,69 +5,57 @@
 
 use super::Stream;
 use crate::error::{Error, Result};
+use crate::simd::{Isa, Kernel, Simd};
 
-/// The stream's words of row 0 in order: block after block, word 0 to word 3 of each.
-struct Words {
-    stream: Stream,
-    words: [u32; 4 * Words::BLOCKS],
-    next: usize,
-    block: u32,
-}
+/// Blocks of random words made side by side.
+const BLOCKS: usize = 16;
 
-impl Words {
-    const BLOCKS: usize = 8;
-
-    fn new(stream: Stream) -> Self {
-        Self {
-            stream,
-            words: [0; 32],
-            next: 32,
-            block: 0,
-        }
-    }
-
-    #[inline]
-    fn word(&mut self) -> u32 {
-        if self.next == self.words.len() {
-            let blocks = self.stream.blocks::<{ Words::BLOCKS }>(0, self.block);
-            for (i, word) in self.words.iter_mut().enumerate() {
-                *word = blocks[i % 4][i / 4];
-            }
-            self.block = self.block.wrapping_add(Words::BLOCKS as u32);
-            self.next = 0;
-        }
-        self.next += 1;
-        self.words[self.next - 1]
-    }
-
-    /// A number in 0..range.
-    #[inline]
-    fn below(&mut self, range: u32) -> u32 {
-        let mut product = u64::from(self.word()) * u64::from(range);
-        if (product as u32) < range {
-            let excess = range.wrapping_neg() % range;
-            while (product as u32) < excess {
-                product = u64::from(self.word()) * u64::from(range);
-            }
-        }
-        (product >> 32) as u32
-    }
-}
-
-/// Shuffles in place, from the last position down.
+/// Shuffles in place, from the last position down, by the stream's words of row 0 in order.
 ///
 /// # Panics
 /// If there are 2³² elements or more.
-pub fn shuffle<I>(stream: Stream, order: &mut [I]) {
+pub fn shuffle<I>(isa: Isa, stream: Stream, order: &mut [I]) {
     assert!(order.len() <= u32::MAX as usize);
-    let mut words = Words::new(stream);
-    for last in (1..order.len()).rev() {
-        order.swap(last, words.below(last as u32 + 1) as usize);
+    isa.run(Shuffle { stream, order });
+}
+
+struct Shuffle<'a, I> {
+    stream: Stream,
+    order: &'a mut [I],
+}
+
+impl<I> Kernel for Shuffle<'_, I> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let mut left = self.order.len();
+        for first in (0..).step_by(BLOCKS) {
+            let blocks = self.stream.blocks::<BLOCKS>(0, first);
+            for i in 0..4 * BLOCKS {
+                if left < 2 {
+                    return;
+                }
+                if let Some(place) = below(blocks[i % 4][i / 4], left as u32) {
+                    left -= 1;
+                    self.order.swap(left, place as usize);
+                }
+            }
+        }
     }
 }
 
+/// The number in 0..range that a word stands for; None if the next word is to be asked.
+#[inline(always)]
+fn below(word: u32, range: u32) -> Option<u32> {
+    let product = u64::from(word) * u64::from(range);
+    let low = product as u32;
+    let excess = low < range && low < range.wrapping_neg() % range;
+    (!excess).then_some((product >> 32) as u32)
+}
+
 /// 0..n in random order.
-pub fn permutation(stream: Stream, n: usize) -> Result<Vec<u32>> {
+pub fn permutation(isa: Isa, stream: Stream, n: usize) -> Result<Vec<u32>> {
     if n > u32::MAX as usize {
         return Err(Error::Value(format!(
             "n is {n}; expected at most {}",
@@ -75,7 +63,7 @@ pub fn permutation(stream: Stream, n: usize) -> Result<Vec<u32>> {
         )));
     }
     let mut order: Vec<u32> = (0..n as u32).collect();
-    shuffle(stream, &mut order);
+    shuffle(isa, stream, &mut order);
     Ok(order)
 }
 
@@ -86,6 +74,10 @@ mod tests {
 
     fn stream(step: u64) -> Stream {
         Stream::new(1, Purpose::Shuffle, step, 0)
+    }
+
+    fn permutation(stream: Stream, n: usize) -> Result<Vec<u32>> {
+        super::permutation(Isa::best(), stream, n)
     }
 
     #[test]
@@ -119,18 +111,34 @@ mod tests {
 
     #[test]
     fn bounded_numbers_match_a_plain_restatement() {
-        let (mut words, mut raw) = (Words::new(stream(5)), Words::new(stream(5)));
-        for range in [3u32 << 30, 7, 1, u32::MAX, 1 << 31, (1 << 31) + 1].repeat(50) {
-            let (multiples, mut word) = ((1u64 << 32) / u64::from(range), raw.word());
-            while (u64::from(word) * u64::from(range)) & 0xffff_ffff
-                < (1u64 << 32) - multiples * u64::from(range)
-            {
-                word = raw.word();
+        for range in [3u32 << 30, 7, 1, u32::MAX, 1 << 31, (1 << 31) + 1] {
+            let multiples = (1u64 << 32) / u64::from(range);
+            for word in (0..50).flat_map(|block| stream(5).block(0, block)) {
+                let product = u64::from(word) * u64::from(range);
+                let again = (product & 0xffff_ffff) < (1u64 << 32) - multiples * u64::from(range);
+                assert_eq!(
+                    below(word, range),
+                    (!again).then_some((product >> 32) as u32)
+                );
             }
-            assert_eq!(
-                words.below(range),
-                ((u64::from(word) * u64::from(range)) >> 32) as u32
-            );
+        }
+    }
+
+    #[test]
+    fn an_order_is_that_of_the_words_one_by_one_on_every_instruction_set() {
+        let plain = |n: usize| {
+            let mut words = (0..).flat_map(|block| stream(3).block(0, block));
+            let mut order: Vec<u32> = (0..n as u32).collect();
+            for last in (1..n).rev() {
+                let mut places = words.by_ref().map(|word| below(word, last as u32 + 1));
+                order.swap(last, places.find_map(|place| place).unwrap() as usize);
+            }
+            order
+        };
+        for isa in Isa::tested() {
+            for n in [2, 64, 65, 1000, 100_000] {
+                assert_eq!(super::permutation(isa, stream(3), n).unwrap(), plain(n));
+            }
         }
     }
 }

@@ -113,9 +113,9 @@ fn an_epoch_is_its_steps_in_order() {
         let (mut whole, mut steps) = (run(isa), run(isa));
         for number in 0..3 {
             let stream = Stream::new(SEED, Purpose::Shuffle, number, 0);
-            let shuffled = permutation(stream, ROWS).unwrap();
+            let shuffled = permutation(Isa::best(), stream, ROWS).unwrap();
             let mut of_subset = subset.clone();
-            crate::random::shuffle(stream, &mut of_subset);
+            crate::random::shuffle(Isa::best(), stream, &mut of_subset);
             for (shuffle, rows, order) in [
                 (false, None, &natural),
                 (true, None, &shuffled),
@@ -353,7 +353,7 @@ fn epochs_that_cannot_be_are_refused() {
 #[test]
 fn a_loss_that_is_not_finite_leaves_the_last_whole_step() {
     let mut data = data(ROWS);
-    let order = permutation(Stream::new(SEED, Purpose::Shuffle, 3, 0), ROWS).unwrap();
+    let order = permutation(Isa::best(), Stream::new(SEED, Purpose::Shuffle, 3, 0), ROWS).unwrap();
     // In the fourth batch.
     data.x[order[27] as usize * 6 + 1] = f32::NAN;
     for isa in Isa::tested() {
