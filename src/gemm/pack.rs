@@ -5,7 +5,8 @@
 //! * *panels*: `[rows/16][feature][16 rows]`, B of the forward products;
 //! * *columns*: `[features/16][row][16 features]`, B of the weight gradient.
 //!
-//! Both are padded with zeros to whole blocks and have [`panel_stride`] elements from panel to panel.
+//! Both are padded with zeros to whole blocks and have [`panel_stride`] elements from panel to panel. Panels alone of one
+//! feature are not padded by further ones.
 
 use super::{PANEL, panel_stride};
 use crate::pool::Shared;

@@ -495,6 +495,41 @@ fn packing_takes_any_strides_picks_and_scale() {
     }
 }
 
+#[test]
+fn a_single_column_is_packed_as_it_is() {
+    let matrix: Vec<f32> = (0..120).map(|i| i as f32).collect();
+    let picks: Vec<u32> = (0..35).map(|r| r * 7 % 35).collect();
+    for isa in Isa::tested() {
+        for row_stride in [1, 3] {
+            for picks in [None, Some(&picks[..])] {
+                let source = Source {
+                    row_stride,
+                    picks,
+                    ..Source::rows(&matrix, 1)
+                };
+                let mut panels = vec![f32::NAN; panels_len(35, 1)];
+                isa.run(Call(Pack {
+                    source,
+                    scale: None,
+                    rows: 35,
+                    features: 1,
+                    panels: &mut panels,
+                    columns: None,
+                }));
+                for r in 0..48 {
+                    let row = picks.map_or(r, |picks| picks[r.min(34)] as usize);
+                    let want = if r < 35 {
+                        matrix[row * row_stride as usize]
+                    } else {
+                        0.0
+                    };
+                    assert_eq!(panels[r / PANEL * panel_stride(1) + r % PANEL], want);
+                }
+            }
+        }
+    }
+}
+
 /// Panels back to rows, to columns, and summed.
 struct Turn<'a, T> {
     rows: usize,
