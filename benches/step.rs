@@ -134,6 +134,7 @@ fn main() {
             sample_weight: None,
             rows: batch,
             picks: None,
+            upcoming: &[],
         };
         let mut step = || {
             let start = Instant::now();

@@ -51,8 +51,9 @@ impl<'a, T> Source<'a, T> {
         }
     }
 
+    /// Where row r begins.
     #[inline(always)]
-    fn row(&self, r: usize) -> *const T {
+    pub fn row(&self, r: usize) -> *const T {
         let r = self.picks.map_or(r, |picks| picks[r] as usize);
         self.start.wrapping_offset(r as isize * self.row_stride)
     }

@@ -49,7 +49,7 @@ impl<T: Element> Network<T> {
     /// All layers, from the gradient of the last one's linear output on ([`Network::derive`] has been applied).
     ///
     /// With an `update`, the parameters of a layer follow as soon as their gradient is there, when no thread needs them
-    /// any more.
+    /// any more. `meanwhile` is called with every finished part of an input gradient.
     ///
     /// # Safety
     /// The team runs this together after a forward pass in training mode, with nothing else at the workspace, the
@@ -62,6 +62,7 @@ impl<T: Element> Network<T> {
         space: &Workspace<T>,
         wanted: Wanted,
         update: Option<&Update<'_, T>>,
+        meanwhile: &impl Fn(),
     ) {
         let rows = wanted.rows;
         // Layers whose parameters have no gradient yet, because other members may still read their weights.
@@ -121,6 +122,7 @@ impl<T: Element> Network<T> {
                             own,
                             packed.as_ptr(),
                             |features, columns| {
+                                meanwhile();
                                 for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
                                     self.before(simd, l, space, features.clone(), panel, relu);
                                 }

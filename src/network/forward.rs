@@ -116,7 +116,8 @@ impl<T: Element> Network<T> {
         unsafe { unpack_rows(simd, rows, outputs, panels, last, out, outputs) };
     }
 
-    /// All layers. After it each member may read the last one's output for its share of the panels.
+    /// All layers. After it each member may read the last one's output for its share of the panels. `meanwhile` is called
+    /// with every finished part of a layer, some hundreds of nanoseconds apart.
     ///
     /// # Safety
     /// As [`Network::load`], which has been run and its barrier passed.
@@ -128,6 +129,7 @@ impl<T: Element> Network<T> {
         space: &Workspace<T>,
         rows: usize,
         training: bool,
+        meanwhile: &impl Fn(),
     ) {
         // Whether all members may read all rows of the last layer's output, or each its own.
         let mut met = true;
@@ -150,7 +152,17 @@ impl<T: Element> Network<T> {
                     let own = own.clone().filter(|_| !met);
                     turn_columns(simd, member, own, rows, layer.inputs, share(x), columns);
                 }
-                self.forward_layer(simd, member, l, own.clone(), space, x, rows, training);
+                self.forward_layer(
+                    simd,
+                    member,
+                    l,
+                    own.clone(),
+                    space,
+                    x,
+                    rows,
+                    training,
+                    meanwhile,
+                );
             }
             met = own.is_none();
             if met {
@@ -172,6 +184,7 @@ impl<T: Element> Network<T> {
         x: &Aligned<T>,
         rows: usize,
         training: bool,
+        meanwhile: &impl Fn(),
     ) {
         let (layer, space) = (&self.layers[l], &space.layers[l]);
         let Some(linear) = &layer.linear else {
@@ -227,6 +240,7 @@ impl<T: Element> Network<T> {
                 own_panels,
                 null_mut(),
                 |features, columns| {
+                    meanwhile();
                     if !done {
                         for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
                             finish(simd, layer, space, training, features.clone(), panel);

@@ -15,6 +15,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod train;
+mod upcoming;
 mod workspace;
 
 use crate::activation::Activation;

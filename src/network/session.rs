@@ -43,6 +43,8 @@ pub struct Batch<'a, T> {
     pub sample_weight: Option<&'a [f64]>,
     pub rows: usize,
     pub picks: Option<&'a [u32]>,
+    /// The rows that the next batch picks from these arrays, if they are known.
+    pub upcoming: &'a [u32],
 }
 
 /// One training run of a network.
@@ -368,7 +370,8 @@ impl<T: Element> Session<T> {
             let rows = picks.len();
             let (mut sum, mut total) = (0.0, 0.0);
             let mut looked = Instant::now();
-            for (number, picks) in picks.chunks(plan.batch_size).enumerate() {
+            let mut batches = picks.chunks(plan.batch_size).enumerate().peekable();
+            while let Some((number, picks)) = batches.next() {
                 let picked = |source: Source<'_, T>| Source {
                     picks: Some(picks),
                     ..source
@@ -382,6 +385,7 @@ impl<T: Element> Session<T> {
                     sample_weight: data.sample_weight,
                     rows: picks.len(),
                     picks: Some(picks),
+                    upcoming: batches.peek().map_or(&[], |&(_, picks)| picks),
                 };
                 let rate = plan.learning_rates.map(|rates| rates[number]);
                 // SAFETY: the caller's; picks were checked against the rows.

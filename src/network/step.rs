@@ -6,6 +6,7 @@ use super::Network;
 use super::backward::{Update, Wanted};
 use super::forward::{Draw, share};
 use super::session::{Batch, Options, Targets};
+use super::upcoming::Upcoming;
 use super::workspace::Workspace;
 use crate::gemm::pack::pack_rows;
 use crate::gemm::{PANEL, panel_stride};
@@ -57,6 +58,19 @@ impl<T: Element> Kernel for StepOf<'_, T> {
         let (step, member) = (self.step, &self.member);
         let (network, space, rows) = (step.network, step.space, step.batch.rows);
         let panels = member.share(rows.div_ceil(PANEL));
+        let upcoming = (!step.batch.upcoming.is_empty()).then(|| {
+            let packed = if space.has_own_inputs(member) {
+                0..rows
+            } else {
+                panels.start * PANEL..panels.end * PANEL
+            };
+            Upcoming::of(step.batch, network.inputs, packed)
+        });
+        let meanwhile = || {
+            if let Some(upcoming) = &upcoming {
+                upcoming.ask();
+            }
+        };
         phase::begin();
         // SAFETY: the team runs this together, alone at the workspace, the gradients and the optimiser's state; between
         // two barriers members write disjoint parts and read only what was finished before the first.
@@ -81,7 +95,7 @@ impl<T: Element> Kernel for StepOf<'_, T> {
                 member.barrier();
             }
             phase::done(Phase::Load);
-            network.forward_layers(simd, member, space, rows, true);
+            network.forward_layers(simd, member, space, rows, true, &meanwhile);
             phase::done(Phase::Forward);
             for panel in panels {
                 step.loss_of_panel(simd, panel);
@@ -113,17 +127,19 @@ impl<T: Element> Kernel for StepOf<'_, T> {
             };
             let clip = Clip::new(1.0, step.options.clip_value);
             match step.after {
-                After::Nothing => network.backward_layers(simd, member, space, wanted, None),
+                After::Nothing => {
+                    network.backward_layers(simd, member, space, wanted, None, &meanwhile)
+                }
                 After::Update(state) => {
                     let update = Update {
                         state,
                         clip,
                         keep: step.options.keep_grad,
                     };
-                    network.backward_layers(simd, member, space, wanted, Some(&update));
+                    network.backward_layers(simd, member, space, wanted, Some(&update), &meanwhile);
                 }
                 After::ClipAndUpdate(state) => {
-                    network.backward_layers(simd, member, space, wanted, None);
+                    network.backward_layers(simd, member, space, wanted, None, &meanwhile);
                     member.barrier();
                     clip_and_update(simd, member, state, step.options, step.norms, step.norm);
                 }

@@ -158,7 +158,7 @@ impl<T: Element> Kernel for Forward<'_, T> {
         unsafe {
             network.load(simd, &member, space, &x, rows, Some(draw));
             member.barrier();
-            network.forward_layers(simd, &member, space, rows, true);
+            network.forward_layers(simd, &member, space, rows, true, &|| {});
             network.unload(simd, &member, space, rows, out);
         }
     }
@@ -209,7 +209,7 @@ impl<T: Element> Kernel for Backward<'_, T> {
                 network.derive(simd, last, space, 0..network.outputs, panel, false);
             }
             member.barrier();
-            network.backward_layers(simd, &member, space, wanted, None);
+            network.backward_layers(simd, &member, space, wanted, None, &|| {});
             if let Some(dx) = dx {
                 member.barrier();
                 unpack_rows(

@@ -104,6 +104,7 @@ fn with_batch<T: Number, R>(
         sample_weight: weights.as_deref(),
         rows: rows.rows,
         picks: None,
+        upcoming: &[],
     })
 }
 

@@ -152,6 +152,18 @@ pub const MOST_TURNED: usize = 8;
 /// arithmetic of a loop's next turns fills what the machine looks ahead.
 const AHEAD: usize = 2048;
 
+/// Asks for the cache line of an address that need not be valid, as far as the second level: for what is used later.
+#[inline(always)]
+pub fn prefetch_far(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch of any address is harmless.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
 /// `LANES` elements in a register (or, in the portable form, an array).
 pub trait Vector:
     Copy

@@ -189,6 +189,7 @@ pub fn batch<'a, T: Element>(x: &'a [T], inputs: usize, targets: Targets<'a, T>)
         sample_weight: None,
         rows: x.len() / inputs,
         picks: None,
+        upcoming: &[],
     }
 }
 
