@@ -67,11 +67,6 @@ impl<T: Element> Network<T> {
         let inputs = space.inputs(member);
         let columns =
             (training.is_some() && needs_columns(self, 0)).then(|| share(&inputs.columns));
-        let packed = if space.has_own_inputs(member) {
-            0..rows.div_ceil(PANEL)
-        } else {
-            panels.clone()
-        };
         // SAFETY: the shares of the members are disjoint panels, or panels of copies of their own.
         unsafe {
             pack_rows(
@@ -80,7 +75,7 @@ impl<T: Element> Network<T> {
                 scale,
                 rows,
                 self.inputs,
-                packed,
+                space.packed_by(member, rows),
                 share(&inputs.panels),
                 columns,
             );

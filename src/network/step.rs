@@ -59,11 +59,8 @@ impl<T: Element> Kernel for StepOf<'_, T> {
         let (network, space, rows) = (step.network, step.space, step.batch.rows);
         let panels = member.share(rows.div_ceil(PANEL));
         let upcoming = (!step.batch.upcoming.is_empty()).then(|| {
-            let packed = if space.has_own_inputs(member) {
-                0..rows
-            } else {
-                panels.start * PANEL..panels.end * PANEL
-            };
+            let packed = space.packed_by(member, rows);
+            let packed = packed.start * PANEL..packed.end * PANEL;
             Upcoming::of(step.batch, network.inputs, packed)
         });
         let meanwhile = || {

@@ -5,6 +5,7 @@ use crate::buffer::Aligned;
 use crate::gemm::{LOCAL_LEN, PANEL, packed_len, padded, panels_len};
 use crate::pool::{Member, num_threads};
 use crate::simd::Element;
+use std::ops::Range;
 
 /// What a pass needs beside the activations.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -76,6 +77,16 @@ impl<T: Element> Workspace<T> {
     /// each other's caches what each has packed.
     pub fn has_own_inputs(&self, member: &Member<'_>) -> bool {
         self.own_inputs && member.count == self.inputs.len()
+    }
+
+    /// The panels of the batch that this member packs.
+    pub fn packed_by(&self, member: &Member<'_>, rows: usize) -> Range<usize> {
+        let panels = rows.div_ceil(PANEL);
+        if self.has_own_inputs(member) {
+            0..panels
+        } else {
+            member.share(panels)
+        }
     }
 
     pub fn inputs(&self, member: &Member<'_>) -> &Inputs<T> {

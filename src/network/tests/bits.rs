@@ -66,7 +66,7 @@ fn draws(isa: Isa, hashes: &mut Hashes) {
     for (name, purpose) in [("shuffle", Purpose::Shuffle), ("split", Purpose::Split)] {
         let mut hash = Hash::new();
         for (step, n) in [(0, 10), (1, 1000), (2, 70_000)] {
-            let order = permutation(Isa::best(), Stream::new(9, purpose, step, 0), n).unwrap();
+            let order = permutation(isa, Stream::new(9, purpose, step, 0), n).unwrap();
             order.iter().for_each(|&row| hash.add(u64::from(row)));
         }
         hashes.push((name.into(), hash.0));
@@ -306,7 +306,7 @@ fn training<T: Element>(isa: Isa, hashes: &mut Hashes) {
     let x = converted::<T>(&Numbers(2).many(rows * plain.inputs));
     let y = converted::<T>(&Numbers(3).many(rows * plain.outputs));
     let weights: Vec<f64> = (0..rows).map(|r| (r % 3) as f64).collect();
-    let picks = permutation(Isa::best(), Stream::new(1, Purpose::Shuffle, 0, 0), rows).unwrap();
+    let picks = permutation(isa, Stream::new(1, Purpose::Shuffle, 0, 0), rows).unwrap();
     let mut run = Training::<T>::new(isa, plain, &self::loss("mse"), kind, group);
     for _ in 0..5 {
         let picked = |source| Source {

@@ -113,9 +113,9 @@ fn an_epoch_is_its_steps_in_order() {
         let (mut whole, mut steps) = (run(isa), run(isa));
         for number in 0..3 {
             let stream = Stream::new(SEED, Purpose::Shuffle, number, 0);
-            let shuffled = permutation(Isa::best(), stream, ROWS).unwrap();
+            let shuffled = permutation(isa, stream, ROWS).unwrap();
             let mut of_subset = subset.clone();
-            crate::random::shuffle(Isa::best(), stream, &mut of_subset);
+            crate::random::shuffle(isa, stream, &mut of_subset);
             for (shuffle, rows, order) in [
                 (false, None, &natural),
                 (true, None, &shuffled),
