@@ -1,0 +1,99 @@
+//! Micro-benchmark of the optimisers' updates, one thread: `cargo bench --no-default-features --bench optim [ISA]`.
+//!
+//! Prints nanoseconds for 16 parameters whose state lies in the first level, in the second and in memory, and in brackets
+//! how many GB a second of weights, gradients and slots that is, what is written counted twice.
+
+#![allow(unsafe_code)]
+
+use _core::buffer::Flat;
+use _core::gemm::caches;
+use _core::optim::{Clip, Group, Kind, Segment, State};
+use _core::simd::{Isa, Kernel, Simd};
+use std::sync::Arc;
+use std::time::Instant;
+
+struct Run<'a>(&'a State<f32>);
+
+impl Kernel for Run<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        // SAFETY: one thread, alone at the state.
+        unsafe { self.0.update(simd, Clip::none(), 0..self.0.len()) }
+    }
+}
+
+/// An optimiser over so many parameters, whose gradients are neither zero nor small.
+fn over(length: usize, kind: Kind, group: Group) -> State<f32> {
+    let parameters = Arc::new(Flat::<f32>::zeros(length, 0));
+    let gradients = Arc::new(Flat::<f32>::zeros(length, 3));
+    for i in 0..length {
+        // SAFETY: within the buffer, at which nobody else is.
+        unsafe { *gradients.as_mut_pointer().add(i) = (i * 7919 % 1009) as f32 / 1009.0 - 0.5 };
+    }
+    let segment = Segment {
+        offset: 0,
+        length,
+        group: 0,
+    };
+    State::new(kind, parameters, gradients, &[segment], &[group]).expect("a layout that fits")
+}
+
+/// The median seconds of an update.
+fn seconds(isa: Isa, state: &mut State<f32>) -> f64 {
+    let updates = (4_000_000 / state.len()).max(1);
+    state.rules.begin_step(None);
+    let mut times: Vec<f64> = (0..15)
+        .map(|_| {
+            let start = Instant::now();
+            for _ in 0..updates {
+                isa.run(Run(state));
+            }
+            start.elapsed().as_secs_f64() / updates as f64
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+fn main() {
+    let isa: Isa = std::env::args()
+        .nth(1)
+        .filter(|name| !name.starts_with('-'))
+        .map_or_else(Isa::best, |name| {
+            name.parse().expect("an instruction set of this machine")
+        });
+    println!("{isa:?}, one thread; ns for 16 parameters (GB/s)");
+    println!("{:>16} {:>14} {:>14} {:>14}", "", "L1", "L2", "memory");
+    let group = Group::new(1e-6);
+    let momentum = Group {
+        momentum: 0.9,
+        ..group
+    };
+    let amsgrad = Group {
+        amsgrad: true,
+        ..group
+    };
+    for (name, kind, group) in [
+        ("SGD", Kind::Sgd, group),
+        ("SGD, momentum", Kind::Sgd, momentum),
+        ("Adam", Kind::Adam, group),
+        ("AdamW", Kind::AdamW, group),
+        ("Adam, AMSGrad", Kind::Adam, amsgrad),
+    ] {
+        print!("{name:>16}");
+        for bytes in [16 << 10, caches().l2 / 2, 256 << 20] {
+            // As many buffers as AMSGrad has.
+            let mut state = over(bytes / 5 / size_of::<f32>(), kind, group);
+            let slots = ["momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"]
+                .iter()
+                .filter(|name| state.slot(name).is_some_and(|slot| !slot.is_empty()))
+                .count();
+            let moved = (3 + 2 * slots) * size_of::<f32>() * state.len();
+            let took = seconds(isa, &mut state);
+            let each = took * 1e9 * 16.0 / state.len() as f64;
+            print!(" {each:>7.2} ({:>4.0})", moved as f64 / took / 1e9);
+        }
+        println!();
+    }
+}
