@@ -64,10 +64,7 @@ fn main() {
     );
     for &name in Activation::names() {
         let activation = Activation::parse(name, 1.0).expect("a name of its own");
-        let [f32s, f64s] = [
-            both::<f32>(isa, activation),
-            both::<f64>(isa, activation),
-        ];
+        let [f32s, f64s] = [both::<f32>(isa, activation), both::<f64>(isa, activation)];
         println!(
             "{name:>12} {:>8.2} {:>8.2} {:>8.2} {:>8.2}",
             f32s[0], f32s[1], f64s[0], f64s[1]

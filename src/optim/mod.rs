@@ -23,7 +23,7 @@ pub use group::{Group, Kind};
 pub use norm::{all_finite, clip_scale, squared_norm, squared_norm_of_chunk, wide_squared_norm};
 pub use sgd::{MomentumVectors, SgdRule, SgdVectors};
 pub use state::{Rectangle, State};
-pub use sweep::{Clip, ClipVectors, Update, VectorRule, sweep, sweep_row};
+pub use sweep::{Clip, Rows, Update, VectorRule, sweep, sweep_rows};
 
 /// Segments start at multiples of this many elements; what lies between two is zero and stays so.
 const ALIGNMENT: usize = 16;

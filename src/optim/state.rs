@@ -3,8 +3,8 @@
 #![allow(unsafe_code)]
 
 use super::{
-    AdamVectors, AmsgradVectors, Clip, ClipVectors, Group, Kind, MomentumVectors, Optimizer, Rule,
-    Segment, SgdVectors, Update, VectorRule, sweep_row,
+    AdamVectors, AmsgradVectors, Clip, Group, Kind, MomentumVectors, Optimizer, Rows, Rule,
+    Segment, SgdVectors, Update, VectorRule, sweep_rows,
 };
 use crate::buffer::Flat;
 use crate::error::{Error, Result};
@@ -233,31 +233,39 @@ struct UpdateRows<'a, T> {
 }
 
 impl<T: Element> UpdateRows<'_, T> {
-    /// Row r of a buffer.
+    /// The rectangle's first element in a buffer.
+    ///
+    /// # Panics
+    /// If the buffer ends before the rectangle.
     #[inline(always)]
-    #[allow(clippy::mut_from_ref)]
-    fn row<'b>(&self, flat: &'b Flat<T>, r: usize) -> &'b mut [T] {
-        let start = self.at.start + r * self.at.stride;
-        assert!(start + self.at.columns <= flat.len());
-        // SAFETY: within the buffer; the maker vouches that nobody else touches the rectangle.
-        unsafe { std::slice::from_raw_parts_mut(flat.as_mut_pointer().add(start), self.at.columns) }
+    fn start(&self, flat: &Flat<T>) -> *mut T {
+        let Rectangle {
+            start,
+            stride,
+            rows,
+            columns,
+        } = self.at;
+        assert!(rows == 0 || start + (rows - 1) * stride + columns <= flat.len());
+        flat.as_mut_pointer().wrapping_add(start)
     }
 
     #[inline(always)]
     fn each<S: Simd, R: VectorRule<T::Vector<S>, K>, const K: usize>(self, simd: S, rule: R) {
-        let clip = ClipVectors::new(simd, self.clip);
-        for r in 0..self.at.rows {
-            // SAFETY: the maker vouches for the gradient.
-            let gradient = unsafe {
-                std::slice::from_raw_parts(
-                    self.gradient.add(r * self.gradient_stride),
-                    self.at.columns,
-                )
-            };
-            let weights = self.row(&self.state.parameters, r);
-            let slots = std::array::from_fn(|k| self.row(&self.state.slots[k], r));
-            sweep_row(simd, rule, clip, weights, gradient, slots);
+        let mut slots = [std::ptr::null_mut(); K];
+        for (slot, flat) in slots.iter_mut().zip(&self.state.slots) {
+            *slot = self.start(flat);
         }
+        let rows = Rows {
+            rows: self.at.rows,
+            columns: self.at.columns,
+            weights: self.start(&self.state.parameters),
+            slots,
+            stride: self.at.stride,
+            gradient: self.gradient,
+            gradient_stride: self.gradient_stride,
+        };
+        // SAFETY: within the buffers; the maker vouches for the gradient, and that nobody else touches the rectangle.
+        unsafe { sweep_rows(simd, rule, self.clip, rows) }
     }
 }
 

@@ -1,4 +1,6 @@
-//! One rule over flat slices.
+//! One rule over flat memory.
+
+#![allow(unsafe_code)]
 
 use super::{Optimizer, Slots};
 use crate::simd::{Element, Kernel, Simd, Vector};
@@ -72,53 +74,105 @@ pub fn sweep<S: Simd, T: Element, R: VectorRule<T::Vector<S>, K>, const K: usize
     gradient: &[T],
     slots: [&mut [T]; K],
 ) {
-    let clip = ClipVectors::new(simd, clip);
-    sweep_row(simd, rule, clip, weights, gradient, slots);
+    let columns = weights.len();
+    assert!(gradient.len() == columns && slots.iter().all(|slot| slot.len() == columns));
+    let row = Rows {
+        rows: 1,
+        columns,
+        weights: weights.as_mut_ptr(),
+        slots: slots.map(|slot| slot.as_mut_ptr()),
+        stride: columns,
+        gradient: gradient.as_ptr(),
+        gradient_stride: columns,
+    };
+    // SAFETY: slices of that length, borrowed for it.
+    unsafe { sweep_rows(simd, rule, clip, row) }
 }
 
-/// [`sweep`] with the clipping in registers already.
+/// Some rows and columns of a parameter, of its gradient and of its slots.
+#[derive(Clone, Copy)]
+pub struct Rows<T, const K: usize> {
+    pub rows: usize,
+    pub columns: usize,
+    pub weights: *mut T,
+    pub slots: [*mut T; K],
+    /// From a row to the next one, of the parameter and of the slots.
+    pub stride: usize,
+    pub gradient: *const T,
+    pub gradient_stride: usize,
+}
+
+/// Applies a rule to rows. Plain addresses, not a slice a row: of two vectors in a row a slice takes half as long again.
 ///
-/// # Panics
-/// If the lengths differ.
+/// # Safety
+/// The elements lie in memory that may be read and, but for the gradient, written, with no other thread at it.
 #[inline(always)]
-pub fn sweep_row<S: Simd, T: Element, R: VectorRule<T::Vector<S>, K>, const K: usize>(
+pub unsafe fn sweep_rows<S: Simd, T: Element, R: VectorRule<T::Vector<S>, K>, const K: usize>(
+    simd: S,
+    rule: R,
+    clip: Clip<T>,
+    at: Rows<T, K>,
+) {
+    let lanes = T::Vector::<S>::LANES;
+    let clip = ClipVectors::new(simd, clip);
+    // SAFETY: both the caller's.
+    unsafe {
+        if at.columns == 2 * lanes {
+            // The columns of a product's tile: known, so that the compiler writes both vectors out.
+            sweep_columns(simd, rule, clip, at, 2 * lanes);
+        } else {
+            sweep_columns(simd, rule, clip, at, at.columns);
+        }
+    }
+}
+
+/// # Safety
+/// As [`sweep_rows`], of the first `columns` columns.
+#[inline(always)]
+unsafe fn sweep_columns<S: Simd, T: Element, R: VectorRule<T::Vector<S>, K>, const K: usize>(
     simd: S,
     rule: R,
     clip: ClipVectors<T::Vector<S>>,
-    weights: &mut [T],
-    gradient: &[T],
-    slots: [&mut [T]; K],
+    mut at: Rows<T, K>,
+    columns: usize,
 ) {
     let lanes = T::Vector::<S>::LANES;
-    let length = weights.len();
-    assert!(gradient.len() == length && slots.iter().all(|slot| slot.len() == length));
-    let mut at = 0;
-    while at + lanes <= length {
-        let weight = T::Vector::<S>::load_slice(simd, &weights[at..]);
-        let gradient = clip.apply(T::Vector::<S>::load_slice(simd, &gradient[at..]));
-        let mut state = [weight; K];
-        for k in 0..K {
-            state[k] = T::Vector::<S>::load_slice(simd, &slots[k][at..]);
+    let whole = columns / lanes * lanes;
+    for _ in 0..at.rows {
+        // SAFETY: the caller's.
+        unsafe {
+            for column in (0..whole).step_by(lanes) {
+                let weight = T::Vector::<S>::load(simd, at.weights.add(column));
+                let gradient = T::Vector::<S>::load(simd, at.gradient.add(column));
+                let mut state = [weight; K];
+                for k in 0..K {
+                    state[k] = T::Vector::<S>::load(simd, at.slots[k].add(column));
+                }
+                let (weight, state) = rule.update(weight, clip.apply(gradient), state);
+                weight.store(at.weights.add(column));
+                for k in 0..K {
+                    state[k].store(at.slots[k].add(column));
+                }
+            }
+            if whole < columns {
+                let count = columns - whole;
+                let load =
+                    |from: *const T| T::Vector::<S>::load_partial(simd, from.add(whole), count);
+                let (weight, gradient) = (load(at.weights), load(at.gradient));
+                let (weight, state) = rule.update(
+                    weight,
+                    clip.apply(gradient),
+                    at.slots.map(|slot| load(slot)),
+                );
+                weight.store_partial(at.weights.add(whole), count);
+                for k in 0..K {
+                    state[k].store_partial(at.slots[k].add(whole), count);
+                }
+            }
         }
-        let (weight, state) = rule.update(weight, gradient, state);
-        weight.store_slice(&mut weights[at..]);
-        for k in 0..K {
-            state[k].store_slice(&mut slots[k][at..]);
-        }
-        at += lanes;
-    }
-    if at < length {
-        let weight = T::Vector::<S>::load_tail(simd, &weights[at..]);
-        let gradient = clip.apply(T::Vector::<S>::load_tail(simd, &gradient[at..]));
-        let mut state = [weight; K];
-        for k in 0..K {
-            state[k] = T::Vector::<S>::load_tail(simd, &slots[k][at..]);
-        }
-        let (weight, state) = rule.update(weight, gradient, state);
-        weight.store_tail(&mut weights[at..]);
-        for k in 0..K {
-            state[k].store_tail(&mut slots[k][at..]);
-        }
+        at.weights = at.weights.wrapping_add(at.stride);
+        at.slots = at.slots.map(|slot| slot.wrapping_add(at.stride));
+        at.gradient = at.gradient.wrapping_add(at.gradient_stride);
     }
 }
 
