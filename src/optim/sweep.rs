@@ -145,13 +145,13 @@ unsafe fn sweep_columns<S: Simd, T: Element, R: VectorRule<T::Vector<S>, K>, con
                 let weight = T::Vector::<S>::load(simd, at.weights.add(column));
                 let gradient = T::Vector::<S>::load(simd, at.gradient.add(column));
                 let mut state = [weight; K];
-                for k in 0..K {
-                    state[k] = T::Vector::<S>::load(simd, at.slots[k].add(column));
+                for (state, slot) in state.iter_mut().zip(at.slots) {
+                    *state = T::Vector::<S>::load(simd, slot.add(column));
                 }
                 let (weight, state) = rule.update(weight, clip.apply(gradient), state);
                 weight.store(at.weights.add(column));
-                for k in 0..K {
-                    state[k].store(at.slots[k].add(column));
+                for (state, slot) in state.into_iter().zip(at.slots) {
+                    state.store(slot.add(column));
                 }
             }
             if whole < columns {
@@ -165,8 +165,8 @@ unsafe fn sweep_columns<S: Simd, T: Element, R: VectorRule<T::Vector<S>, K>, con
                     at.slots.map(|slot| load(slot)),
                 );
                 weight.store_partial(at.weights.add(whole), count);
-                for k in 0..K {
-                    state[k].store_partial(at.slots[k].add(whole), count);
+                for (state, slot) in state.into_iter().zip(at.slots) {
+                    state.store_partial(slot.add(whole), count);
                 }
             }
         }
