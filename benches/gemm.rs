@@ -44,9 +44,8 @@ impl Kernel for Run<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let units = self.0.units::<S>();
         // SAFETY: one thread, and the operands are as large as the product says.
-        unsafe { self.0.run(simd, 0..units, self.1, |_, _| {}) }
+        unsafe { self.0.run(simd, |all| 0..all, self.1, |_, _| {}) }
     }
 }
 

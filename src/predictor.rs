@@ -279,7 +279,7 @@ unsafe fn block_of_rows<'a, S: Simd, T: Element>(
                 pack_a: false,
             };
             // SAFETY: `count` rows of the input and of the target, and the packed weights and bias of this layer.
-            unsafe { product.run(simd, 0..product.units::<S>(), null_mut(), |_, _| {}) };
+            unsafe { product.run(simd, |all| 0..all, null_mut(), |_, _| {}) };
         } else {
             for r in 0..count {
                 // SAFETY: a row of the input, of the layer's width.

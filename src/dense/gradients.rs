@@ -68,8 +68,7 @@ impl<T: Element> Kernel for Gradients<'_, T> {
                 self.dweight.as_ptr(),
                 self.accumulate,
             );
-            let units = member.share(product.units::<S>());
-            product.run(simd, units, null_mut(), |_, _| {});
+            product.run(simd, |all| member.share(all), null_mut(), |_, _| {});
             let blocks = member.share(outputs.div_ceil(PANEL));
             sum_rows(
                 simd,
@@ -90,8 +89,7 @@ impl<T: Element> Kernel for Gradients<'_, T> {
                     .packed
                     .as_ptr()
                     .add(member.index * packed_len::<T>(outputs));
-                let units = member.share(product.units::<S>());
-                product.run(simd, units, buffer, |_, _| {});
+                product.run(simd, |all| member.share(all), buffer, |_, _| {});
                 member.barrier();
                 unpack_rows(simd, rows, inputs, panels, self.x_panels, dx, inputs);
             }

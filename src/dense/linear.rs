@@ -152,17 +152,25 @@ impl<T: Element> Kernel for Part<'_, T> {
                     join: self.shape.join(),
                     ..shape.forward(self.weight.as_ptr(), bias, x, z, epilogue)
                 };
-                let units = 0..product.units::<S>();
-                product.run(simd, units, null_mut(), |features, columns| {
-                    if fused {
-                        return;
-                    }
-                    for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
-                        let at = panel * panel_stride(outputs);
-                        let range = at + features.start * PANEL..at + features.end * PANEL;
-                        activation::forward_in_place(simd, self.activation, self.z.write(range));
-                    }
-                });
+                product.run(
+                    simd,
+                    |all| 0..all,
+                    null_mut(),
+                    |features, columns| {
+                        if fused {
+                            return;
+                        }
+                        for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
+                            let at = panel * panel_stride(outputs);
+                            let range = at + features.start * PANEL..at + features.end * PANEL;
+                            activation::forward_in_place(
+                                simd,
+                                self.activation,
+                                self.z.write(range),
+                            );
+                        }
+                    },
+                );
                 let stride = self.shape.outputs;
                 let start = first * stride + self.outputs.start;
                 let len = (rows - 1) * stride + outputs;

@@ -156,88 +156,39 @@ impl<T: Element> Product<T> {
         }
     }
 
-    /// The number of units of work.
-    pub fn units<S: Simd>(&self) -> usize {
-        let grid = self.grid::<S>();
-        grid.tiles * grid.groups
-    }
-
-    /// Computes a range of units. `after` is told of every finished rectangle (rows, columns), a group of columns
-    /// of a block, while it is near.
+    /// Computes the units that `share` picks of so many. `after` is told of every finished rectangle (rows, columns), a
+    /// group of columns of a block, while it is near.
     ///
     /// # Safety
     /// The operands' elements lie in memory that may be read, C also written; no other thread touches the rectangles of
-    /// C in `units`; `packed` holds [`packed_len`] elements if `pack_a` is set, and C
+    /// C in these units; `packed` holds [`packed_len`] elements if `pack_a` is set, and C
     /// [`LOCAL_LEN`] if it is local.
     #[inline(always)]
     pub unsafe fn run<S: Simd>(
         &self,
         simd: S,
-        units: Range<usize>,
+        share: impl FnOnce(usize) -> Range<usize>,
         packed: *mut T,
         mut after: impl FnMut(Range<usize>, Range<usize>),
     ) {
-        let grid = self.grid::<S>();
-        if grid.tiles == 0 || grid.groups == 0 {
+        let grid = &self.grid::<S>();
+        let all = grid.tiles * grid.groups;
+        if all == 0 {
             return;
         }
         // LOOP 1: blocks.
-        let mut left = units;
+        let mut left = share(all);
         while !left.is_empty() {
             let (tiles, groups) = grid.block(left.clone());
             left.start += tiles.len() * groups.len();
-            // SAFETY: as the caller's.
-            unsafe { self.run_block(simd, &grid, tiles, groups, packed, &mut after) }
-        }
-    }
-
-    /// # Safety
-    /// As [`Product::run`].
-    #[inline(always)]
-    unsafe fn run_block<S: Simd>(
-        &self,
-        simd: S,
-        grid: &Grid,
-        tiles: Range<usize>,
-        groups: Range<usize>,
-        packed: *mut T,
-        after: &mut impl FnMut(Range<usize>, Range<usize>),
-    ) {
-        let rows = grid.tile_start(tiles.start)..grid.tile_start(tiles.end);
-        let mut block = Block {
-            tiles,
-            first_row: rows.start,
-            k: 0..0,
-            packed,
-        };
-        // LOOP 2: slices of k of which A is packed, or all of k; once even when k is zero, so that C is written.
-        loop {
-            let slice = if self.pack_a {
-                packed_depth::<T>()
-            } else {
-                self.k
-            };
-            block.k = block.k.end..self.k.min(block.k.end + slice);
-            let last = block.k.end == self.k;
-            if self.pack_a {
-                simd.call(PackBlock {
-                    product: self,
-                    block: &block,
-                    grid,
-                });
-            }
-            // LOOP 3: groups of columns.
-            for group in groups.clone() {
-                let columns = group * grid.width..grid.columns.min((group + 1) * grid.width);
-                // SAFETY: the caller's.
-                unsafe { self.run_group(simd, grid, &block, columns.clone()) };
-                if last {
-                    after(rows.clone(), columns);
-                }
-            }
-            if last {
-                break;
-            }
+            simd.call(RunBlock {
+                product: self,
+                grid,
+                tiles,
+                groups,
+                packed,
+                after: &mut after,
+            });
         }
     }
 
@@ -375,6 +326,68 @@ impl<T: Element> Product<T> {
                     Epilogue::Add
                 },
             ),
+        }
+    }
+}
+
+/// Some row tiles by some groups of columns; its maker keeps the promises of [`Product::run`]. A function of its own: as a
+/// part of the step the loops would keep their numbers on the stack, where the smallest nets wait for them.
+struct RunBlock<'a, T, F> {
+    product: &'a Product<T>,
+    grid: &'a Grid,
+    tiles: Range<usize>,
+    groups: Range<usize>,
+    packed: *mut T,
+    after: &'a mut F,
+}
+
+impl<T: Element, F: FnMut(Range<usize>, Range<usize>)> Kernel for RunBlock<'_, T, F> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self {
+            product,
+            grid,
+            tiles,
+            groups,
+            packed,
+            after,
+        } = self;
+        let rows = grid.tile_start(tiles.start)..grid.tile_start(tiles.end);
+        let mut block = Block {
+            tiles,
+            first_row: rows.start,
+            k: 0..0,
+            packed,
+        };
+        // LOOP 2: slices of k of which A is packed, or all of k; once even when k is zero, so that C is written.
+        loop {
+            let slice = if product.pack_a {
+                packed_depth::<T>()
+            } else {
+                product.k
+            };
+            block.k = block.k.end..product.k.min(block.k.end + slice);
+            let last = block.k.end == product.k;
+            if product.pack_a {
+                simd.call(PackBlock {
+                    product,
+                    block: &block,
+                    grid,
+                });
+            }
+            // LOOP 3: groups of columns.
+            for group in groups.clone() {
+                let columns = group * grid.width..grid.columns.min((group + 1) * grid.width);
+                // SAFETY: the maker's promise.
+                unsafe { product.run_group(simd, grid, &block, columns.clone()) };
+                if last {
+                    after(rows.clone(), columns);
+                }
+            }
+            if last {
+                break;
+            }
         }
     }
 }

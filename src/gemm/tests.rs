@@ -65,13 +65,12 @@ impl<T: Element> OnSimd for InParts<'_, T> {
     fn on<S: Simd>(self, simd: S) {
         let product = self.product;
         let mut packed = vec![T::ZERO; packed_len::<T>(product.k)];
-        let units = product.units::<S>();
         let mut seen = vec![0u8; product.rows * product.columns];
         for part in 0..self.parts {
-            let range = units * part / self.parts..units * (part + 1) / self.parts;
+            let share = |all| all * part / self.parts..all * (part + 1) / self.parts;
             // SAFETY: the operands are as large as the product says; one thread.
             unsafe {
-                product.run(simd, range, packed.as_mut_ptr(), |rows, columns| {
+                product.run(simd, share, packed.as_mut_ptr(), |rows, columns| {
                     for row in rows {
                         for column in columns.clone() {
                             seen[row * product.columns + column] += 1;

@@ -265,7 +265,7 @@ impl<T: Element> Network<T> {
             let shape = linear.shape(wanted.rows);
             let product =
                 shape.weight_gradient(gradient.as_ptr(), x.as_ptr(), dweight, wanted.accumulate);
-            let units = member.share(product.units::<S>());
+            let units = |all| member.share(all);
             // SAFETY: the shares of units are disjoint rectangles of the gradient and the parameters; the local buffer
             // is this member's.
             unsafe {

@@ -53,11 +53,12 @@ pub(super) unsafe fn run_part<S: Simd, T: Element>(
         None => (*product, 0),
         Some(panels) => (product.of_panels(panels.clone()), panels.start * PANEL),
     };
-    let all = part.units::<S>();
-    let units = if own_panels.is_some() {
-        0..all
-    } else {
-        member.share(all)
+    let units = |all| {
+        if own_panels.is_some() {
+            0..all
+        } else {
+            member.share(all)
+        }
     };
     // SAFETY: the caller's.
     unsafe {

@@ -156,14 +156,13 @@ unsafe fn sweep_columns<S: Simd, T: Element, R: VectorRule<T::Vector<S>, K>, con
             }
             if whole < columns {
                 let count = columns - whole;
-                let load =
-                    |from: *const T| T::Vector::<S>::load_partial(simd, from.add(whole), count);
-                let (weight, gradient) = (load(at.weights), load(at.gradient));
-                let (weight, state) = rule.update(
-                    weight,
-                    clip.apply(gradient),
-                    at.slots.map(|slot| load(slot)),
-                );
+                let weight = T::Vector::<S>::load_partial(simd, at.weights.add(whole), count);
+                let gradient = T::Vector::<S>::load_partial(simd, at.gradient.add(whole), count);
+                let mut state = [weight; K];
+                for (state, slot) in state.iter_mut().zip(at.slots) {
+                    *state = T::Vector::<S>::load_partial(simd, slot.add(whole), count);
+                }
+                let (weight, state) = rule.update(weight, clip.apply(gradient), state);
                 weight.store_partial(at.weights.add(whole), count);
                 for (state, slot) in state.into_iter().zip(at.slots) {
                     state.store_partial(slot.add(whole), count);
@@ -171,7 +170,9 @@ unsafe fn sweep_columns<S: Simd, T: Element, R: VectorRule<T::Vector<S>, K>, con
             }
         }
         at.weights = at.weights.wrapping_add(at.stride);
-        at.slots = at.slots.map(|slot| slot.wrapping_add(at.stride));
+        for slot in &mut at.slots {
+            *slot = slot.wrapping_add(at.stride);
+        }
         at.gradient = at.gradient.wrapping_add(at.gradient_stride);
     }
 }

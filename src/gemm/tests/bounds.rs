@@ -118,9 +118,8 @@ impl<T: Element> OnSimd for Products<T> {
             } else {
                 0
             });
-            let all = 0..product.units::<S>();
             // SAFETY: the operands are as large as the product says.
-            unsafe { product.run(simd, all, packed.start, |_, _| {}) };
+            unsafe { product.run(simd, |all| 0..all, packed.start, |_, _| {}) };
         };
         for epilogue in [Epilogue::Store, Epilogue::Relu] {
             let bias = (epilogue == Epilogue::Relu).then_some(bias.start.cast_const());

@@ -132,6 +132,36 @@ fn a_step_is_gradients_and_apply() {
     }
 }
 
+/// Products of one or two rows go by wider tiles than others, but not where the update follows them at once.
+#[test]
+fn a_step_trains_every_weight_of_narrow_layers() {
+    let rows = 40;
+    for isa in Isa::tested() {
+        for outputs in 1..=3 {
+            for inputs in [15, 16, 33, 70, 300] {
+                let plain = Plain::new(inputs, &[linear(outputs)], 1);
+                let x = converted::<f32>(&Numbers(2).many(rows * inputs));
+                let y = converted::<f32>(&Numbers(3).many(rows * outputs));
+                let data = batch(&x, inputs, Targets::Dense(Source::rows(&y, outputs)));
+                let new = || Training::new(isa, &plain, &loss("mse"), Kind::Adam, Group::new(0.01));
+                let (mut whole, mut parts) = (new(), new());
+                let before = read(&whole.model.parameters);
+                whole.step(&data).unwrap();
+                parts.gradients(&data).unwrap();
+                parts.apply().unwrap();
+                assert!(
+                    whole.reached() == parts.reached(),
+                    "{isa:?} {outputs} {inputs}"
+                );
+                for range in plain.trained_ranges() {
+                    let after = &read(&whole.model.parameters)[range.clone()];
+                    assert!(after.iter().zip(&before[range]).all(|(a, b)| a != b));
+                }
+            }
+        }
+    }
+}
+
 /// Forward, the loss of its output, backward: by hand the same numbers as in one pass.
 fn check_by_hand<T: Element>(isa: Isa, rows: usize) {
     let plain = network();
