@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::gemm::pack::Source;
 use crate::loss::{Loss, Prepared};
 use crate::optim::State;
-use crate::pool::{self, Shared};
+use crate::pool::{self, Choice, Shared};
 use crate::simd::{Element, Isa};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -60,6 +60,8 @@ pub struct Session<T> {
     norms: Vec<f64>,
     labels: Vec<i64>,
     order: Option<Order>,
+    /// Of a step's threads.
+    choice: Choice,
 }
 
 /// Seconds of work after which a caller's signals and progress are looked at.
@@ -93,6 +95,7 @@ impl<T: Element> Session<T> {
             norms: Vec::new(),
             labels: Vec::new(),
             order: None,
+            choice: Choice::default(),
         })
     }
 
@@ -313,7 +316,8 @@ impl<T: Element> Session<T> {
             loss: &loss,
             norm: &norm,
         };
-        pool::run(3.0 * network.flops() * batch.rows as f64, &|member| {
+        let flops = 3.0 * network.flops() * batch.rows as f64;
+        self.choice.run(flops, &|member| {
             isa.run(StepOf {
                 step: &step,
                 member,

@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 mod affinity;
+mod choice;
 mod member;
 mod place;
 mod setting;
@@ -15,6 +16,7 @@ mod team;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use choice::Choice;
 pub use member::Member;
 pub use setting::{
     MOST_THREADS, num_threads, num_threads_and_source, set_local_num_threads, set_num_threads,
@@ -180,17 +182,26 @@ impl Pool {
 ///
 /// The result must not depend on the number of members. A panic of any member is the panic of this call.
 pub fn run(flops: f64, work: &(dyn Fn(Member<'_>) + Sync)) {
+    run_by(flops, true, work);
+}
+
+/// [`run`], on this thread alone unless `share` is set; how many took part.
+fn run_by(flops: f64, share: bool, work: &(dyn Fn(Member<'_>) + Sync)) -> usize {
     let _control = FloatControl::enter();
-    let count = if flops < WORTH_SHARING || INSIDE.with(Cell::get) {
+    let alone = || {
+        work(Member::alone());
+        1
+    };
+    let count = if !share || flops < WORTH_SHARING || INSIDE.with(Cell::get) {
         1
     } else {
         num_threads()
     };
     if count == 1 {
-        return work(Member::alone());
+        return alone();
     }
     let Some(pool) = pool(count - 1) else {
-        return work(Member::alone());
+        return alone();
     };
     let count = count.min(pool.team.places.len() + 1);
     if pool
@@ -198,9 +209,10 @@ pub fn run(flops: f64, work: &(dyn Fn(Member<'_>) + Sync)) {
         .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
         .is_err()
     {
-        return work(Member::alone());
+        return alone();
     }
-    if flops >= WORTH_WAKING || pool.awake(count - 1) {
+    let shares = flops >= WORTH_WAKING || pool.awake(count - 1);
+    if shares {
         MOST_USED.fetch_max(count, Ordering::Relaxed);
         pool.share_out(count, work);
     } else {
@@ -219,6 +231,7 @@ pub fn run(flops: f64, work: &(dyn Fn(Member<'_>) + Sync)) {
     }
     pool.last_call.store(pool.now(), Ordering::Relaxed);
     pool.taken.store(false, Ordering::Release);
+    if shares { count } else { 1 }
 }
 
 /// The most threads that took part in one call since the last reset.

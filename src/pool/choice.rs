@@ -1,0 +1,134 @@
+//! Whether a second thread pays, found by trying.
+//!
+//! A word takes 50 ns from one core to another that shares its third-level cache, and 230 to one that does not; a hypervisor
+//! moves its guests' processors between such places while they run. A step of 64-128-10 takes 10 µs on two threads in the one
+//! case, 24 in the other, and 16 on one. So calls that lie near the border are timed now and then, some shared, some not.
+
+use super::{WORTH_SHARING, WORTH_WAKING, run_by};
+use crate::pool::Member;
+use std::ops::Range;
+use std::time::Instant;
+
+/// Work that may be done sooner by one thread than by several, though it is worth sharing elsewhere.
+const BORDER: Range<f64> = WORTH_SHARING..WORTH_WAKING;
+/// After so many calls both ways are timed again.
+const PERIOD: u32 = 2048;
+/// So many calls are timed of each; the fastest counts.
+const TIMED: u32 = 4;
+/// The most calls of a period for it: workers may be asleep.
+const MOST_TRIED: u32 = 32;
+/// What is chosen changes for what takes less than this share of its time.
+const BETTER: f64 = 0.95;
+
+/// What a series of calls has found; the result of a call does not depend on it.
+#[derive(Debug)]
+pub struct Choice {
+    share: bool,
+    /// Since the period began.
+    calls: u32,
+    /// Of calls done alone, of shared ones.
+    timed: [u32; 2],
+    /// The least seconds an operation took in them.
+    least: [f64; 2],
+}
+
+impl Default for Choice {
+    fn default() -> Self {
+        Self {
+            share: true,
+            calls: 0,
+            timed: [0; 2],
+            least: [f64::INFINITY; 2],
+        }
+    }
+}
+
+impl Choice {
+    /// [`run`](super::run), shared or alone, whichever is faster here at present.
+    pub fn run(&mut self, flops: f64, work: &(dyn Fn(Member<'_>) + Sync)) {
+        if !BORDER.contains(&flops) {
+            run_by(flops, true, work);
+            return;
+        }
+        let (share, timed) = self.next();
+        if timed {
+            let start = Instant::now();
+            let shared = run_by(flops, share, work) > 1;
+            // Not shared after all where the workers are asleep or taken.
+            if shared == share {
+                self.note(share, start.elapsed().as_secs_f64() / flops);
+            }
+        } else {
+            run_by(flops, share, work);
+        }
+    }
+
+    /// How the next call is to be done, and whether its time is wanted.
+    fn next(&mut self) -> (bool, bool) {
+        if self.calls == PERIOD {
+            *self = Self {
+                share: self.share,
+                ..Self::default()
+            };
+        }
+        self.calls += 1;
+        let wanted = [self.share, !self.share]
+            .into_iter()
+            .find(|&share| self.timed[usize::from(share)] < TIMED);
+        match wanted {
+            Some(share) if self.calls <= MOST_TRIED => (share, true),
+            _ => (self.share, false),
+        }
+    }
+
+    fn note(&mut self, share: bool, seconds: f64) {
+        let way = usize::from(share);
+        self.timed[way] += 1;
+        self.least[way] = self.least[way].min(seconds);
+        if self.timed == [TIMED; 2] {
+            let (chosen, other) = (usize::from(self.share), usize::from(!self.share));
+            if self.least[other] < BETTER * self.least[chosen] {
+                self.share = !self.share;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many of a period's calls were shared, each way taking so many seconds; `asleep`: shared calls never come about.
+    fn period(choice: &mut Choice, alone: f64, shared: f64, asleep: bool) -> u32 {
+        let mut count = 0;
+        for _ in 0..PERIOD {
+            let (share, timed) = choice.next();
+            count += u32::from(share);
+            if timed && !(share && asleep) {
+                choice.note(share, if share { shared } else { alone });
+            }
+        }
+        count
+    }
+
+    #[test]
+    fn the_faster_way_is_taken_and_the_other_tried_now_and_then() {
+        let mut choice = Choice::default();
+        assert_eq!(period(&mut choice, 16.0, 10.0, false), PERIOD - TIMED);
+        // The cores have moved apart, and come together again.
+        assert_eq!(period(&mut choice, 16.0, 24.0, false), TIMED);
+        assert_eq!(period(&mut choice, 16.0, 24.0, false), TIMED);
+        assert_eq!(period(&mut choice, 16.0, 10.0, false), PERIOD - TIMED);
+        // Too little to change for.
+        assert_eq!(period(&mut choice, 9.8, 10.0, false), PERIOD - TIMED);
+    }
+
+    #[test]
+    fn what_cannot_be_timed_changes_nothing() {
+        let mut choice = Choice::default();
+        assert_eq!(period(&mut choice, 16.0, 10.0, true), PERIOD);
+        choice.share = false;
+        choice.calls = PERIOD;
+        assert_eq!(period(&mut choice, 16.0, 10.0, true), MOST_TRIED - TIMED);
+    }
+}
