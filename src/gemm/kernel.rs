@@ -1,4 +1,4 @@
-//! The micro-kernel: a tile of C held in registers while k passes by.
+//! The micro-kernel: tiles of C, one below the other, each held in registers while k passes by.
 //!
 //! `R` rows by `V` vectors. For every k it loads V vectors of B, broadcasts R elements of A and does R·V fused
 //! multiply-adds. What happens to the finished tile is a const parameter: decided at run time it would make the
@@ -50,6 +50,8 @@ pub struct Tile<'a, T> {
     pub a_row: usize,
     pub a_k: usize,
     pub a_block: usize,
+    /// From a tile to the one below it.
+    pub a_tile: usize,
     /// B advances by one panel row (16 elements) a k; `b_panel` lies between panels of columns.
     pub b: *const T,
     pub b_panel: usize,
@@ -63,6 +65,27 @@ pub struct Tile<'a, T> {
 }
 
 impl<T> Tile<'_, T> {
+    /// The tile that many tiles of `rows` rows below, where each is done apart.
+    #[inline(always)]
+    pub(super) fn below(&self, tile: usize, rows: usize) -> Self
+    where
+        T: Copy,
+    {
+        let c = tile * rows * self.c_row;
+        Self {
+            a: self.a.wrapping_add(tile * self.a_tile),
+            c: self.c.wrapping_add(c),
+            kept: self.kept.wrapping_add(c),
+            start: match self.start {
+                Start::Rows(bias) => Start::Rows(bias.wrapping_add(tile * rows)),
+                other => other,
+            },
+            // Too few to be asked for.
+            ahead: None,
+            ..*self
+        }
+    }
+
     /// Where vector j of row r lies in C.
     #[inline(always)]
     fn c_at<V: Vector>(&self, r: usize, j: usize) -> usize {
@@ -128,6 +151,8 @@ fn column_offset<V: Vector>(j: usize, panel: usize) -> usize {
 /// row of a tile from one pointer: row 12 is four times three rows away.
 const ODD: usize = 7;
 
+/// The tile that many tiles of `R` rows below the first one.
+///
 /// # Safety
 /// The machine has the instruction set (a token proves it), and all of the tile's elements of A, B, C, the kept outputs
 /// and the start lie in memory that may be read, C also written, with no other thread at it.
@@ -135,18 +160,22 @@ const ODD: usize = 7;
 unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOGUE: u8>(
     simd: S,
     t: &Tile<'_, T>,
+    odd: [usize; ODD],
+    below: usize,
 ) {
     let lanes = T::Vector::<S>::LANES;
     // SAFETY: throughout, the addresses are those of the operands that the caller vouches for.
     unsafe {
-        let c_at = |r: usize, j: usize| t.c.add(t.c_at::<T::Vector<S>>(r, j));
+        let row = below * R;
+        let c_start = t.c.add(row * t.c_row);
+        let c_at = |r: usize, j: usize| c_start.add(t.c_at::<T::Vector<S>>(r, j));
         let mut sums = [[T::Vector::<S>::zero(simd); V]; R];
         // Loops, not `from_fn`: a closure that is not inlined is compiled without the instruction set.
         match t.start {
             Start::Zero => {}
             Start::Rows(bias) => {
-                for (r, row) in sums.iter_mut().enumerate() {
-                    *row = [T::Vector::<S>::splat(simd, *bias.add(r)); V];
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    *sums = [T::Vector::<S>::splat(simd, *bias.add(row + r)); V];
                 }
             }
             Start::Columns(bias) => {
@@ -165,17 +194,14 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
             }
         }
 
-        let (mut a_block, mut b, mut k_left) = (t.a, t.b, t.k);
-        let mut odd = [0; ODD];
-        for (i, odd) in odd.iter_mut().enumerate() {
-            *odd = ((2 * i + 1) * t.a_row * size_of::<T>()).opaque();
-        }
+        let (mut a_block, mut b, mut k_left) = (t.a.add(below * t.a_tile), t.b, t.k);
         let blocks = t.k.div_ceil(t.k_block).max(1);
         let mut block = 0;
         while k_left > 0 {
             let k_here = k_left.min(t.k_block);
             if let Some(ahead) = t.ahead {
-                ahead.ask(R * block / blocks..R * (block + 1) / blocks, V * lanes);
+                let rows = row + R * block / blocks..row + R * (block + 1) / blocks;
+                ahead.ask(rows, V * lanes);
                 block += 1;
             }
             let mut a = a_block;
@@ -210,13 +236,13 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
         }
 
         let zero = T::Vector::<S>::zero(simd);
-        for (r, row) in sums.into_iter().enumerate() {
-            for (j, sum) in row.into_iter().enumerate() {
+        for (r, sums) in sums.into_iter().enumerate() {
+            for (j, sum) in sums.into_iter().enumerate() {
                 let result = match EPILOGUE {
                     ADD => T::Vector::<S>::load(simd, c_at(r, j)) + sum,
                     RELU => T::Vector::<S>::select(sum.le(zero), zero, sum),
                     RELU_MASK => {
-                        let kept = t.kept.add(t.c_at::<T::Vector<S>>(r, j));
+                        let kept = t.kept.add(row * t.c_row + t.c_at::<T::Vector<S>>(r, j));
                         let kept = T::Vector::<S>::load(simd, kept);
                         T::Vector::<S>::select(kept.le(zero), zero, sum)
                     }
@@ -228,8 +254,11 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
     }
 }
 
-/// The micro-kernel of one shape as a function of its own, so that the register allocator sees it alone.
-struct Shape<'a, T, const R: usize, const V: usize, const EPILOGUE: u8>(&'a Tile<'a, T>);
+/// `count` tiles of one shape as a function of its own, so that the register allocator sees it alone.
+struct Shape<'a, T, const R: usize, const V: usize, const EPILOGUE: u8> {
+    t: &'a Tile<'a, T>,
+    count: usize,
+}
 
 impl<T: Element, const R: usize, const V: usize, const EPILOGUE: u8> Kernel
     for Shape<'_, T, R, V, EPILOGUE>
@@ -237,8 +266,15 @@ impl<T: Element, const R: usize, const V: usize, const EPILOGUE: u8> Kernel
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        // SAFETY: made only by `run_tile`, whose caller vouches for the operands.
-        unsafe { tile::<S, T, R, V, EPILOGUE>(simd, self.0) }
+        let Self { t, count } = self;
+        let mut odd = [0; ODD];
+        for (i, odd) in odd.iter_mut().enumerate() {
+            *odd = ((2 * i + 1) * t.a_row * size_of::<T>()).opaque();
+        }
+        for below in 0..count {
+            // SAFETY: made only by `run_tiles`, whose caller vouches for the operands.
+            unsafe { tile::<S, T, R, V, EPILOGUE>(simd, t, odd, below) }
+        }
     }
 }
 
@@ -247,14 +283,15 @@ fn run_shape<S: Simd, T: Element, const R: usize, const V: usize>(
     simd: S,
     epilogue: Epilogue,
     t: &Tile<'_, T>,
+    count: usize,
 ) {
     // Shapes that an instruction set does not use are not compiled for it.
     if const { R <= S::TILE_ROWS } {
         match epilogue {
-            Epilogue::Store => simd.call(Shape::<T, R, V, STORE>(t)),
-            Epilogue::Add => simd.call(Shape::<T, R, V, ADD>(t)),
-            Epilogue::Relu => simd.call(Shape::<T, R, V, RELU>(t)),
-            Epilogue::ReluMask => simd.call(Shape::<T, R, V, RELU_MASK>(t)),
+            Epilogue::Store => simd.call(Shape::<T, R, V, STORE> { t, count }),
+            Epilogue::Add => simd.call(Shape::<T, R, V, ADD> { t, count }),
+            Epilogue::Relu => simd.call(Shape::<T, R, V, RELU> { t, count }),
+            Epilogue::ReluMask => simd.call(Shape::<T, R, V, RELU_MASK> { t, count }),
         }
     } else {
         unreachable!("a tile has at most {} rows", S::TILE_ROWS)
@@ -268,22 +305,23 @@ pub(super) fn tile_vectors<S: Simd>(rows: usize) -> usize {
     if rows <= 2 { 8 } else { S::TILE_VECTORS }
 }
 
-/// Runs a tile of `rows` ≤ `TILE_ROWS` rows and `vectors` vectors, of which `columns` columns of C exist: B is padded
-/// to whole panels, C need not be.
+/// Runs `count` tiles, one below the other, of `rows` ≤ `TILE_ROWS` rows and `vectors` vectors, of which `columns` columns of
+/// C exist: B is padded to whole panels, C need not be.
 ///
 /// # Safety
-/// As [`tile`].
+/// As [`tile`], of each.
 ///
 /// # Panics
 /// On a shape that [`tile_vectors`] does not give.
 #[inline(always)]
-pub(super) unsafe fn run_tile<S: Simd, T: Element>(
+pub(super) unsafe fn run_tiles<S: Simd, T: Element>(
     simd: S,
     epilogue: Epilogue,
     rows: usize,
     vectors: usize,
     columns: usize,
     t: &Tile<'_, T>,
+    count: usize,
 ) {
     if columns >= vectors * T::Vector::<S>::LANES {
         simd.call(AnyShape {
@@ -291,14 +329,17 @@ pub(super) unsafe fn run_tile<S: Simd, T: Element>(
             rows,
             vectors,
             t,
+            count,
         });
-    } else {
+        return;
+    }
+    for below in 0..count {
         simd.call(Part {
             epilogue,
             rows,
             vectors,
             columns,
-            t,
+            t: &t.below(below, rows),
         });
     }
 }
@@ -309,6 +350,7 @@ struct AnyShape<'a, T> {
     rows: usize,
     vectors: usize,
     t: &'a Tile<'a, T>,
+    count: usize,
 }
 
 impl<T: Element> Kernel for AnyShape<'_, T> {
@@ -320,11 +362,12 @@ impl<T: Element> Kernel for AnyShape<'_, T> {
             rows,
             vectors,
             t,
+            count,
         } = self;
         macro_rules! shapes {
             ($(($r:literal, $v:literal))*) => {
                 match (rows, vectors) {
-                    $(($r, $v) => run_shape::<S, T, $r, $v>(simd, epilogue, t),)*
+                    $(($r, $v) => run_shape::<S, T, $r, $v>(simd, epilogue, t, count),)*
                     _ => unreachable!("no tile of {rows} rows and {vectors} vectors"),
                 }
             };
@@ -388,6 +431,7 @@ impl<T: Element> Kernel for Part<'_, T> {
                 rows,
                 vectors,
                 t: &whole,
+                count: 1,
             });
             copy_columns(simd, rows, columns, (&whole, c), (t, t.c), columns);
         }

@@ -1,7 +1,7 @@
 //! A whole product, in blocks and tiles; the part of it that one thread does.
 
 use super::chains::{Chains, chained};
-use super::kernel::{Ahead, Epilogue, Start, Tile, run_tile, tile_vectors};
+use super::kernel::{Ahead, Epilogue, Start, Tile, run_tiles, tile_vectors};
 use super::{CHUNK, PANEL, caches};
 use crate::simd::{Element, Kernel, Simd, Vector};
 use std::ops::Range;
@@ -202,14 +202,40 @@ impl<T: Element> Product<T> {
         block: &Block<T>,
         columns: Range<usize>,
     ) {
+        let lanes = T::Vector::<S>::LANES;
         // LOOP 4: parts of k.
         let mut k = block.k.start;
         loop {
             let k_here = grid.part.min(block.k.end - k);
-            // LOOP 5: row tiles.
-            for t in block.tiles.clone() {
-                // SAFETY: the caller's.
-                unsafe { self.run_row(simd, grid, block, t, columns.clone(), k..k + k_here) };
+            // LOOP 5: the group's columns, as many as a tile has; narrower tiles at the end: B has no more than whole panels.
+            let mut at = columns.start;
+            let mut vectors = grid.vectors;
+            while at < columns.end {
+                let left = columns.end - at;
+                while vectors > 1 && vectors * lanes > left.next_multiple_of(lanes) {
+                    vectors /= 2;
+                }
+                // LOOP 6: row tiles, those of one height together.
+                let mut tile = block.tiles.start;
+                while tile < block.tiles.end {
+                    let end = if tile < grid.longer {
+                        grid.longer.min(block.tiles.end)
+                    } else {
+                        block.tiles.end
+                    };
+                    let place = Place {
+                        tiles: tile..end,
+                        column: at,
+                        first_column: columns.start,
+                        left,
+                        vectors,
+                        k: k..k + k_here,
+                    };
+                    // SAFETY: the caller's.
+                    unsafe { self.run_tiles(simd, grid, block, place) };
+                    tile = end;
+                }
+                at += vectors * lanes;
             }
             k += k_here;
             if k == block.k.end {
@@ -218,89 +244,86 @@ impl<T: Element> Product<T> {
         }
     }
 
-    /// The tiles of one row tile in a group: one, and narrower ones at the end of the columns.
+    /// Row tiles of one height, one below the other, over a part of k.
     ///
     /// # Safety
     /// As [`Product::run_group`].
     #[inline(always)]
-    unsafe fn run_row<S: Simd>(
-        &self,
-        simd: S,
-        grid: &Grid,
-        block: &Block<T>,
-        t: usize,
-        columns: Range<usize>,
-        k: Range<usize>,
-    ) {
-        let lanes = T::Vector::<S>::LANES;
-        let row = grid.tile_start(t);
-        let count = grid.rows_of(t);
+    unsafe fn run_tiles<S: Simd>(&self, simd: S, grid: &Grid, block: &Block<T>, place: Place) {
+        let Place {
+            tiles,
+            column,
+            first_column,
+            left,
+            vectors,
+            k,
+        } = place;
+        let row = grid.tile_start(tiles.start);
+        let rows = grid.rows_of(tiles.start);
         let first = k.start == 0;
         let (begin, epilogue) = self.part_of_chain(first, k.end == self.k);
-        let (c_first_row, c_first_column) = if self.c.local {
-            (block.first_row, columns.start)
+        let (c_row, c_column) = if self.c.local {
+            (row - block.first_row, column - first_column)
         } else {
-            (0, 0)
+            (row, column)
         };
-        // SAFETY: row, columns and k lie within the product, and the packed tile within its slice.
+        let c = c_row * self.c.row + c_column / PANEL * self.c.panel + c_column % PANEL;
+        let ahead =
+            (first && self.ahead.count > 0).then(|| self.ahead.from(row * self.ahead.row + column));
+        // SAFETY: rows, columns and k lie within the product, and the packed tiles within their slice.
         unsafe {
-            let (a, a_k) = if self.pack_a {
+            let (a, a_tile, a_k) = if self.pack_a {
                 let slot = slot_rows::<S, T>();
-                let tile = (t - block.tiles.start) * block.k.len() * slot;
+                let a_tile = block.k.len() * slot;
+                let start = block.packed.add((tiles.start - block.tiles.start) * a_tile);
                 (
-                    Operand::plain(block.packed.add(tile).cast_const(), 1, slot),
+                    Operand::plain(start.cast_const(), 1, slot),
+                    a_tile,
                     k.start - block.k.start,
                 )
             } else {
                 let start = self.a.start.add(row * self.a.row);
-                (Operand { start, ..self.a }, k.start)
+                (Operand { start, ..self.a }, rows * self.a.row, k.start)
             };
-            let mut at = columns.start;
-            let mut vectors = grid.vectors;
-            while at < columns.end {
-                let left = columns.end - at;
-                // Narrower tiles at the end: B has no more than whole panels of columns.
-                while vectors > 1 && vectors * lanes > left.next_multiple_of(lanes) {
-                    vectors /= 2;
+            let a_start = if a_k == 0 {
+                a.start
+            } else {
+                a.start
+                    .add(a_k / a.k_block * a.block + a_k % a.k_block * a.k)
+            };
+            let tile = Tile {
+                k: k.len(),
+                k_block: a.k_block,
+                a: a_start,
+                a_row: a.row,
+                a_k: a.k,
+                a_block: a.block,
+                a_tile,
+                b: self
+                    .b
+                    .add(column / PANEL * self.b_panel + column % PANEL + k.start * PANEL),
+                b_panel: self.b_panel,
+                c: self.c.start.add(c),
+                c_row: self.c.row,
+                c_panel: self.c.panel,
+                kept: self.c.kept.wrapping_add(c),
+                start: match begin {
+                    Start::Rows(bias) => Start::Rows(bias.add(row)),
+                    Start::Columns(bias) => Start::Columns(bias.add(column)),
+                    other => other,
+                },
+                ahead: ahead.as_ref(),
+            };
+            if self.join == Join::Interleaved {
+                for below in 0..tiles.len() {
+                    simd.call(Chains {
+                        epilogue,
+                        columns: left,
+                        t: &tile.below(below, rows),
+                    });
                 }
-                let (panel, within) = (at / PANEL, at % PANEL);
-                let c_at = at - c_first_column;
-                let offset =
-                    (row - c_first_row) * self.c.row + c_at / PANEL * self.c.panel + c_at % PANEL;
-                let ahead = (first && self.ahead.count > 0)
-                    .then(|| self.ahead.from(row * self.ahead.row + at));
-                let tile = Tile {
-                    k: k.len(),
-                    k_block: a.k_block,
-                    a: a.start
-                        .add(a_k / a.k_block * a.block + a_k % a.k_block * a.k),
-                    a_row: a.row,
-                    a_k: a.k,
-                    a_block: a.block,
-                    b: self.b.add(panel * self.b_panel + within + k.start * PANEL),
-                    b_panel: self.b_panel,
-                    c: self.c.start.add(offset),
-                    c_row: self.c.row,
-                    c_panel: self.c.panel,
-                    kept: self.c.kept.wrapping_add(offset),
-                    start: match begin {
-                        Start::Rows(bias) => Start::Rows(bias.add(row)),
-                        Start::Columns(bias) => Start::Columns(bias.add(at)),
-                        other => other,
-                    },
-                    ahead: ahead.as_ref(),
-                };
-                match self.join {
-                    Join::Interleaved => {
-                        simd.call(Chains {
-                            epilogue,
-                            columns: left,
-                            t: &tile,
-                        });
-                    }
-                    _ => run_tile(simd, epilogue, count, vectors, left, &tile),
-                }
-                at += vectors * lanes;
+            } else {
+                run_tiles(simd, epilogue, rows, vectors, left, &tile, tiles.len());
             }
         }
     }
@@ -499,6 +522,18 @@ impl Grid {
             (tile..tile + 1, group..self.groups.min(group + left))
         }
     }
+}
+
+/// Where some tiles of a block lie.
+struct Place {
+    tiles: Range<usize>,
+    /// Their first column, and the group's.
+    column: usize,
+    first_column: usize,
+    /// Columns from there to the group's end; a tile may be wider.
+    left: usize,
+    vectors: usize,
+    k: Range<usize>,
 }
 
 /// The part of a product at work: some row tiles, over a slice of k.
