@@ -18,12 +18,14 @@
 //! * LOOP 3: groups of columns, a few vectors wide, which pass by;
 //! * LOOP 4: parts of k, for products so deep that a group of B would not stay in that cache (the chain continues in C),
 //!   or the chunks of 256 rows of a sum over the batch (each a chain of its own, added to C);
-//! * LOOP 5: row tiles of the block, each one call of the micro-kernel ([`kernel`]), which loops over k.
+//! * LOOP 5: the columns of a group, a tile's width at a time;
+//! * LOOP 6: row tiles of the block, those of one height by one call of the micro-kernel ([`kernel`]), which loops over k.
 
 #![allow(unsafe_code)]
 
 mod blocks;
 mod chains;
+mod grid;
 pub mod kernel;
 pub mod pack;
 mod product;
@@ -32,8 +34,9 @@ mod sums;
 mod tests;
 
 pub use blocks::{Caches, caches};
+pub use grid::{LOCAL_LEN, LOCAL_ROW, packed_len};
 pub use kernel::{Ahead, Epilogue, MOST_BUFFERS, Start};
-pub use product::{Join, LOCAL_LEN, LOCAL_ROW, Operand, Product, Target, packed_len};
+pub use product::{Join, Operand, Product, Target};
 pub use sums::sum_rows;
 
 /// Rows of the batch (or outputs of packed weights) side by side in a panel, whatever the element and the machine.

@@ -1,8 +1,9 @@
 //! A whole product, in blocks and tiles; the part of it that one thread does.
 
+use super::PANEL;
 use super::chains::{Chains, chained};
-use super::kernel::{Ahead, Epilogue, Start, Tile, run_tiles, tile_vectors};
-use super::{CHUNK, PANEL, caches};
+use super::grid::{Grid, packed_depth};
+use super::kernel::{Ahead, Epilogue, Start, Tile, run_tiles};
 use crate::simd::{Element, Kernel, Simd, Vector};
 use std::ops::Range;
 
@@ -52,7 +53,7 @@ pub enum Join {
     Chain,
     /// 16 chains, each over every 16th k, joined by a fixed tree: for few outputs of many inputs ([`chained`]).
     Interleaved,
-    /// A chain for each [`CHUNK`] of k, added in order; to what C holds when `accumulate` is set.
+    /// A chain for each [`super::CHUNK`] of k, added in order; to what C holds when `accumulate` is set.
     Chunks { accumulate: bool },
 }
 
@@ -89,51 +90,6 @@ pub struct Product<T> {
 }
 
 impl<T: Element> Product<T> {
-    /// Written with few divisions: for the smallest nets they would take as long as the products.
-    fn grid<S: Simd>(&self) -> Grid {
-        let lanes = T::Vector::<S>::LANES;
-        let (tiles, vectors) = match self.join {
-            Join::Interleaved => (self.rows, PANEL / lanes),
-            _ if self.c.local => (self.rows.div_ceil(S::TILE_ROWS), S::TILE_VECTORS),
-            _ => (
-                self.rows.div_ceil(S::TILE_ROWS),
-                tile_vectors::<S>(self.rows),
-            ),
-        };
-        let (tile_rows, longer) = match tiles {
-            0 | 1 => (self.rows, 0),
-            _ => (self.rows / tiles, self.rows % tiles),
-        };
-        // Whole panels, so that what comes after a group finds its features' rows side by side; a power of two.
-        let width = (vectors * lanes).max(PANEL);
-        let half_l2 = caches().l2 / 2 / size_of::<T>();
-        let block_rows = if self.pack_a {
-            PACKED_ROWS
-        } else if self.k * MOST_ROWS <= half_l2 {
-            MOST_ROWS
-        } else {
-            half_l2 / self.k
-        };
-        Grid {
-            tiles,
-            tile_rows,
-            longer,
-            columns: self.columns,
-            groups: (self.columns + width - 1) >> width.trailing_zeros(),
-            vectors,
-            width,
-            block: match self.join {
-                Join::Interleaved => block_rows.max(1),
-                _ => (block_rows / S::TILE_ROWS).max(1),
-            },
-            part: match self.join {
-                Join::Chain => (half_l2 >> width.trailing_zeros()).next_multiple_of(PANEL),
-                Join::Interleaved => self.k,
-                Join::Chunks { .. } => CHUNK,
-            },
-        }
-    }
-
     /// The product's part in some panels of columns.
     pub fn of_panels(&self, panels: Range<usize>) -> Self {
         let first = panels.start * PANEL;
@@ -171,7 +127,7 @@ impl<T: Element> Product<T> {
         packed: *mut T,
         mut after: impl FnMut(Range<usize>, Range<usize>),
     ) {
-        let grid = &self.grid::<S>();
+        let grid = &Grid::of::<S, T>(self);
         let all = grid.tiles * grid.groups;
         if all == 0 {
             return;
@@ -478,52 +434,6 @@ impl<T: Element> Kernel for PackBlock<'_, T> {
     }
 }
 
-/// A product cut into tiles for one instruction set.
-#[derive(Clone, Copy)]
-struct Grid {
-    tiles: usize,
-    /// Rows of a tile, as even as can be: so many, and one more in the first `longer` tiles.
-    tile_rows: usize,
-    longer: usize,
-    columns: usize,
-    groups: usize,
-    /// Vectors and columns in a whole group.
-    vectors: usize,
-    width: usize,
-    /// Row tiles in a block.
-    block: usize,
-    /// The part of k after which the next tile begins: what a group of B may have, to stay in the second-level cache.
-    part: usize,
-}
-
-impl Grid {
-    /// The rows of tile t.
-    #[inline(always)]
-    fn rows_of(&self, t: usize) -> usize {
-        self.tile_rows + usize::from(t < self.longer)
-    }
-
-    /// The first row of tile t.
-    #[inline(always)]
-    fn tile_start(&self, t: usize) -> usize {
-        t * self.tile_rows + t.min(self.longer)
-    }
-
-    /// The row tiles and the groups of the first units of a range that make one block: whole row tiles, or the part of
-    /// one at the range's edge.
-    #[inline(always)]
-    fn block(&self, units: Range<usize>) -> (Range<usize>, Range<usize>) {
-        let (tile, group) = (units.start / self.groups, units.start % self.groups);
-        let left = units.len();
-        if group == 0 && left >= self.groups {
-            let tiles = (left / self.groups).min(self.block);
-            (tile..tile + tiles, 0..self.groups)
-        } else {
-            (tile..tile + 1, group..self.groups.min(group + left))
-        }
-    }
-}
-
 /// Where some tiles of a block lie.
 struct Place {
     tiles: Range<usize>,
@@ -545,30 +455,3 @@ struct Block<T> {
     /// The slice of A, if it is packed.
     packed: *mut T,
 }
-
-/// The most rows in a block of which A is packed: as many elements of A are read side by side.
-const PACKED_ROWS: usize = 256;
-
-/// The values of k in a slice of it, so that it fills half of the second-level cache.
-fn packed_depth<T>() -> usize {
-    (caches().l2 / 2 / (PACKED_ROWS * size_of::<T>())).next_multiple_of(PANEL)
-}
-
-/// The most rows in a block; fewer where they would fill more than half of the second-level cache: the other half is for
-/// what streams past.
-const MOST_ROWS: usize = 128;
-
-/// Elements of the buffer that a thread needs to pack A over `k`, on any instruction set: a slot is at most twice its
-/// tile.
-pub fn packed_len<T>(k: usize) -> usize {
-    2 * PACKED_ROWS * k.min(packed_depth::<T>())
-}
-
-/// Elements of a local C of `width` columns, on any instruction set.
-pub const LOCAL_LEN: usize = (MOST_ROWS + MOST_TILE_ROWS) * LOCAL_ROW;
-
-/// Columns of the widest group of more than two rows.
-pub const LOCAL_ROW: usize = 32;
-
-/// The rows of the largest tile of any instruction set.
-const MOST_TILE_ROWS: usize = 14;

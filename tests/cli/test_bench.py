@@ -77,7 +77,8 @@ def prepared(what):
 
 def surroundings():
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    return os.environ["NNRS_NUM_THREADS"], os.environ["OMP_NUM_THREADS"], cores
+    held_back = os.environ.get("OPENBLAS_CORETYPE")
+    return os.environ["NNRS_NUM_THREADS"], os.environ["OMP_NUM_THREADS"], cores, held_back
 
 
 @pytest.fixture
@@ -123,13 +124,14 @@ def test_a_process_that_dies_is_told_and_replaced(workers):
     assert workers.get("a", 1).do("ask", "math:sqrt", (4.0,)) == 2.0
 
 
-def test_a_process_has_its_threads_and_cores(workers):
+def test_a_process_has_its_threads_and_cores_and_all_instructions(workers, monkeypatch):
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     before = dict(os.environ)
     cores = len(worker.cores())
     for threads in (1, 2):
         found = workers.get("a", threads).do("ask", "tests.cli.test_bench:surroundings", ())
         expected = min(threads, cores) if hasattr(os, "sched_getaffinity") else None
-        assert found == (str(threads), str(threads), expected)
+        assert found == (str(threads), str(threads), expected, None)
     assert dict(os.environ) == before
     assert len(worker.cores()) == cores
 

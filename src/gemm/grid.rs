@@ -1,0 +1,125 @@
+//! How a product is cut: tiles, groups, blocks, and how much of k at a time.
+
+use super::kernel::tile_vectors;
+use super::product::{Join, Product};
+use super::{CHUNK, PANEL, caches};
+use crate::simd::{Element, Simd, Vector};
+use std::ops::Range;
+
+/// A product cut into tiles for one instruction set.
+#[derive(Clone, Copy)]
+pub(super) struct Grid {
+    pub tiles: usize,
+    /// Rows of a tile, as even as can be: so many, and one more in the first `longer` tiles.
+    tile_rows: usize,
+    pub longer: usize,
+    pub columns: usize,
+    pub groups: usize,
+    /// Vectors and columns in a whole group.
+    pub vectors: usize,
+    pub width: usize,
+    /// Row tiles in a block.
+    block: usize,
+    /// The part of k after which the next tile begins: what a group of B may have, to stay in the second-level cache.
+    pub part: usize,
+}
+
+impl Grid {
+    /// Written with few divisions: for the smallest nets they would take as long as the products.
+    pub(super) fn of<S: Simd, T: Element>(product: &Product<T>) -> Self {
+        let lanes = T::Vector::<S>::LANES;
+        let (tiles, vectors) = match product.join {
+            Join::Interleaved => (product.rows, PANEL / lanes),
+            _ if product.c.local => (product.rows.div_ceil(S::TILE_ROWS), S::TILE_VECTORS),
+            _ => (
+                product.rows.div_ceil(S::TILE_ROWS),
+                tile_vectors::<S>(product.rows),
+            ),
+        };
+        let (tile_rows, longer) = match tiles {
+            0 | 1 => (product.rows, 0),
+            _ => (product.rows / tiles, product.rows % tiles),
+        };
+        // Whole panels, so that what comes after a group finds its features' rows side by side; a power of two.
+        let width = (vectors * lanes).max(PANEL);
+        let half_l2 = caches().l2 / 2 / size_of::<T>();
+        let block_rows = if product.pack_a {
+            PACKED_ROWS
+        } else if product.k * MOST_ROWS <= half_l2 {
+            MOST_ROWS
+        } else {
+            half_l2 / product.k
+        };
+        Self {
+            tiles,
+            tile_rows,
+            longer,
+            columns: product.columns,
+            groups: (product.columns + width - 1) >> width.trailing_zeros(),
+            vectors,
+            width,
+            block: match product.join {
+                Join::Interleaved => block_rows.max(1),
+                _ => (block_rows / S::TILE_ROWS).max(1),
+            },
+            part: match product.join {
+                Join::Chain => (half_l2 >> width.trailing_zeros()).next_multiple_of(PANEL),
+                Join::Interleaved => product.k,
+                Join::Chunks { .. } => CHUNK,
+            },
+        }
+    }
+
+    /// The rows of tile t.
+    #[inline(always)]
+    pub fn rows_of(&self, t: usize) -> usize {
+        self.tile_rows + usize::from(t < self.longer)
+    }
+
+    /// The first row of tile t.
+    #[inline(always)]
+    pub fn tile_start(&self, t: usize) -> usize {
+        t * self.tile_rows + t.min(self.longer)
+    }
+
+    /// The row tiles and the groups of the first units of a range that make one block: whole row tiles, or the part of
+    /// one at the range's edge.
+    #[inline(always)]
+    pub fn block(&self, units: Range<usize>) -> (Range<usize>, Range<usize>) {
+        let (tile, group) = (units.start / self.groups, units.start % self.groups);
+        let left = units.len();
+        if group == 0 && left >= self.groups {
+            let tiles = (left / self.groups).min(self.block);
+            (tile..tile + tiles, 0..self.groups)
+        } else {
+            (tile..tile + 1, group..self.groups.min(group + left))
+        }
+    }
+}
+
+/// The most rows in a block of which A is packed: as many elements of A are read side by side.
+const PACKED_ROWS: usize = 256;
+
+/// The values of k in a slice of it, so that it fills half of the second-level cache.
+pub(super) fn packed_depth<T>() -> usize {
+    (caches().l2 / 2 / (PACKED_ROWS * size_of::<T>())).next_multiple_of(PANEL)
+}
+
+/// The most rows in a block; fewer where they would fill more than half of the second-level cache: the other half is for
+/// what streams past.
+const MOST_ROWS: usize = 128;
+
+/// Elements of the buffer that a thread needs to pack A over `k`, on any instruction set: a slot is at most twice its
+/// tile.
+pub fn packed_len<T>(k: usize) -> usize {
+    2 * PACKED_ROWS * k.min(packed_depth::<T>())
+}
+
+/// Elements of a local C of `width` columns, on any instruction set.
+pub const LOCAL_LEN: usize = (MOST_ROWS + MOST_TILE_ROWS) * LOCAL_ROW;
+
+/// Columns of the widest group of more than two rows.
+pub const LOCAL_ROW: usize = 32;
+
+/// The rows of the largest tile of any instruction set.
+const MOST_TILE_ROWS: usize = 14;
