@@ -116,8 +116,8 @@ impl<T: Element> Product<T> {
     /// group of columns of a block, while it is near.
     ///
     /// # Safety
-    /// The operands' elements lie in memory that may be read, C also written; no other thread touches the rectangles of
-    /// C in these units; `packed` holds [`packed_len`] elements if `pack_a` is set, and C
+    /// The operands' elements lie in memory that may be read, C also written; `share` picks from 0 to the number it is given; no
+    /// other thread touches the rectangles of C in these units; `packed` holds [`packed_len`] elements if `pack_a` is set, and C
     /// [`LOCAL_LEN`] if it is local.
     #[inline(always)]
     pub unsafe fn run<S: Simd>(

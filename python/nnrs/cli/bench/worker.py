@@ -34,7 +34,7 @@ _BLOCK = 0.005
 _WARMING = 0.01
 _LONG = 0.05
 
-# By them a machine's owner holds a library to older instructions or other caches; a contestant shows its best.
+# By them a machine's owner holds a library to older instructions or other caches; contestants go without.
 _HELD_BACK = (
     "OPENBLAS_CORETYPE",
     "OPENBLAS_L2_SIZE",
@@ -276,7 +276,7 @@ def cores() -> list[int]:
 
 @contextmanager
 def _inherited(threads: int) -> Iterator[None]:
-    """Set what a process started inside inherits: so many cores, as many threads, nothing that holds it back."""
+    """Set what a process started inside inherits: so many cores and threads, nothing that holds it back."""
     count = str(threads)
     variables = dict.fromkeys(
         ("NNRS_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), count
