@@ -5,24 +5,15 @@
 
 use _core::activation::{Activation, Backward, Forward};
 use _core::simd::{Element, Isa};
-use std::time::Instant;
+
+mod timing;
 
 const LENGTH: usize = 2048;
 const CALLS: usize = 200;
 
 /// The median nanoseconds for 16 elements.
-fn each(mut call: impl FnMut()) -> f64 {
-    let mut times: Vec<f64> = (0..31)
-        .map(|_| {
-            let start = Instant::now();
-            for _ in 0..CALLS {
-                call();
-            }
-            start.elapsed().as_secs_f64() / CALLS as f64
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2] * 1e9 * 16.0 / LENGTH as f64
+fn each(call: impl FnMut()) -> f64 {
+    timing::seconds(31, CALLS, call) * 1e9 * 16.0 / LENGTH as f64
 }
 
 /// Forward and backward, over values between −4 and 4.
@@ -51,12 +42,7 @@ fn both<T: Element>(isa: Isa, activation: Activation) -> [f64; 2] {
 }
 
 fn main() {
-    let isa: Isa = std::env::args()
-        .nth(1)
-        .filter(|name| !name.starts_with('-'))
-        .map_or_else(Isa::best, |name| {
-            name.parse().expect("an instruction set of this machine")
-        });
+    let isa = timing::isa();
     println!("{isa:?}, one thread; ns for 16 elements");
     println!(
         "{:>12} {:>17} {:>17}",

@@ -8,36 +8,11 @@ use _core::buffer::Aligned;
 use _core::gemm::{
     Ahead, Epilogue, Join, Operand, Product, Start, Target, panel_stride, panels_len,
 };
-use _core::simd::{Element, Isa, Kernel, Simd, Vector};
+use _core::peak::fma_peak;
+use _core::simd::{Kernel, Simd};
 use std::ptr::null;
-use std::time::Instant;
 
-struct Peak;
-impl Kernel for Peak {
-    type Output = f64;
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> f64 {
-        let mut sums = [S::F32::splat(simd, 1.0); 12];
-        let (a, b) = (
-            S::F32::splat(simd, std::hint::black_box(0.999)),
-            S::F32::splat(simd, std::hint::black_box(0.001)),
-        );
-        let rounds = 20_000;
-        let start = Instant::now();
-        for _ in 0..rounds {
-            for sum in &mut sums {
-                *sum = sum.mul_add(a, b);
-            }
-        }
-        let seconds = start.elapsed().as_secs_f64();
-        let mut out = vec![0.0; 16];
-        for sum in sums {
-            sum.store_slice(&mut out);
-            std::hint::black_box(&out);
-        }
-        (rounds * 12 * 2 * S::F32::LANES) as f64 / seconds / 1e9
-    }
-}
+mod timing;
 
 struct Run<'a>(&'a Product<f32>, *mut f32);
 impl Kernel for Run<'_> {
@@ -57,19 +32,9 @@ fn filled(len: usize) -> Aligned<f32> {
     buffer
 }
 
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
 fn main() {
-    let isa: Isa = std::env::args()
-        .nth(1)
-        .filter(|name| !name.starts_with('-'))
-        .map_or_else(Isa::best, |name| {
-            name.parse().expect("an instruction set of this machine")
-        });
-    let peak = median((0..9).map(|_| isa.run(Peak)).collect());
+    let isa = timing::isa();
+    let peak = fma_peak::<f32>(isa, 0.05) / 1e9;
     println!("{isa:?}, FMA peak {peak:.0} GFLOP/s on one core");
     println!(
         "{:>24} {:>16} {:>16} {:>16}",
@@ -168,16 +133,8 @@ fn main() {
         let flops = 2.0 * (outputs * inputs * batch) as f64;
         let rate = |product: &Product<f32>, packed: *mut f32| {
             let repeat = (2e7 / flops).max(1.0) as usize;
-            let times = (0..31)
-                .map(|_| {
-                    let start = Instant::now();
-                    for _ in 0..repeat {
-                        isa.run(Run(product, packed));
-                    }
-                    start.elapsed().as_secs_f64() / repeat as f64
-                })
-                .collect();
-            flops / median(times) / 1e9
+            let took = timing::seconds(31, repeat, || isa.run(Run(product, packed)));
+            flops / took / 1e9
         };
         let rates = [&forward, &back, &gradient].map(|product| rate(product, packed.as_mut_ptr()));
         print!("{:>24}", format!("{outputs} x {inputs} @ {batch}"));
@@ -186,5 +143,4 @@ fn main() {
         }
         println!();
     }
-    let _ = <f32 as Element>::NAME;
 }

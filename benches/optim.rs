@@ -8,9 +8,10 @@
 use _core::buffer::Flat;
 use _core::gemm::caches;
 use _core::optim::{Clip, Group, Kind, Segment, State};
-use _core::simd::{Isa, Kernel, Simd};
+use _core::simd::{Kernel, Simd};
 use std::sync::Arc;
-use std::time::Instant;
+
+mod timing;
 
 struct Run<'a>(&'a State<f32>);
 
@@ -39,30 +40,8 @@ fn over(length: usize, kind: Kind, group: Group) -> State<f32> {
     State::new(kind, parameters, gradients, &[segment], &[group]).expect("a layout that fits")
 }
 
-/// The median seconds of an update.
-fn seconds(isa: Isa, state: &mut State<f32>) -> f64 {
-    let updates = (4_000_000 / state.len()).max(1);
-    state.rules.begin_step(None);
-    let mut times: Vec<f64> = (0..15)
-        .map(|_| {
-            let start = Instant::now();
-            for _ in 0..updates {
-                isa.run(Run(state));
-            }
-            start.elapsed().as_secs_f64() / updates as f64
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
 fn main() {
-    let isa: Isa = std::env::args()
-        .nth(1)
-        .filter(|name| !name.starts_with('-'))
-        .map_or_else(Isa::best, |name| {
-            name.parse().expect("an instruction set of this machine")
-        });
+    let isa = timing::isa();
     println!("{isa:?}, one thread; ns for 16 parameters (GB/s)");
     println!("{:>16} {:>14} {:>14} {:>14}", "", "L1", "L2", "memory");
     let group = Group::new(1e-6);
@@ -90,7 +69,9 @@ fn main() {
                 .filter(|name| state.slot(name).is_some_and(|slot| !slot.is_empty()))
                 .count();
             let moved = (3 + 2 * slots) * size_of::<f32>() * state.len();
-            let took = seconds(isa, &mut state);
+            state.rules.begin_step(None);
+            let updates = (4_000_000 / state.len()).max(1);
+            let took = timing::seconds(15, updates, || isa.run(Run(&state)));
             let each = took * 1e9 * 16.0 / state.len() as f64;
             print!(" {each:>7.2} ({:>4.0})", moved as f64 / took / 1e9);
         }
