@@ -64,10 +64,7 @@ fn main() {
         for bytes in [16 << 10, caches().l2 / 2, 256 << 20] {
             // As many buffers as AMSGrad has.
             let mut state = over(bytes / 5 / size_of::<f32>(), kind, group);
-            let slots = ["momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"]
-                .iter()
-                .filter(|name| state.slot(name).is_some_and(|slot| !slot.is_empty()))
-                .count();
+            let slots = state.rules.slot_names().len();
             let moved = (3 + 2 * slots) * size_of::<f32>() * state.len();
             state.rules.begin_step(None);
             let updates = (4_000_000 / state.len()).max(1);

@@ -65,7 +65,7 @@ pub struct Tile<'a, T> {
 }
 
 impl<T> Tile<'_, T> {
-    /// The tile that many tiles of `rows` rows below, where each is done apart.
+    /// The tile that lies `tile` tiles of `rows` rows further down, where each is done by a call of its own.
     #[inline(always)]
     pub(super) fn below(&self, tile: usize, rows: usize) -> Self
     where
@@ -151,7 +151,8 @@ fn column_offset<V: Vector>(j: usize, panel: usize) -> usize {
 /// row of a tile from one pointer: row 12 is four times three rows away.
 const ODD: usize = 7;
 
-/// The tile that many tiles of `R` rows below the first one.
+/// The tile that lies `below` tiles under the first one, `t`. A number, not a [`Tile::below`]: to copy the operands for each
+/// took a tenth of the smallest nets' step.
 ///
 /// # Safety
 /// The machine has the instruction set (a token proves it), and all of the tile's elements of A, B, C, the kept outputs

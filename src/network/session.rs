@@ -251,6 +251,7 @@ impl<T: Element> Session<T> {
         total_weight: Option<f64>,
         after: After<'_, T>,
     ) -> Result<(f64, f64)> {
+        let flops = self.flops(batch.rows);
         let network = &*self.network;
         let mut space = network.train_space()?;
         space.forward = None;
@@ -316,7 +317,6 @@ impl<T: Element> Session<T> {
             loss: &loss,
             norm: &norm,
         };
-        let flops = 3.0 * network.flops() * batch.rows as f64;
         self.choice.run(flops, &|member| {
             isa.run(StepOf {
                 step: &step,
