@@ -81,7 +81,7 @@ impl<T: Element> Pass<'_, T> {
 }
 
 /// Rows of one output that are computed in one go.
-const TOGETHER: usize = 256;
+const TOGETHER: usize = 1024;
 
 /// Panels of rows of a pass: their losses, and the gradient if wanted.
 pub struct Panels<'a, T> {
@@ -367,7 +367,8 @@ impl<T: Element> Call<'_, T> {
                         losses: &mut own[..here_len],
                         value,
                         // SAFETY: the shares of groups are disjoint; so below.
-                        gradient: gradient.map(|gradient| unsafe { gradient.write(elements) }),
+                        gradient: gradient
+                            .map(|gradient| unsafe { gradient.write(elements.clone()) }),
                         scratch,
                     });
                     let weights = weights.map(|weights| &weights[here.clone()]);
@@ -388,6 +389,13 @@ impl<T: Element> Call<'_, T> {
                         *sums = isa.run(SumChunks {
                             losses: &own[..here_len],
                             weights,
+                            upcoming: [
+                                &self.pred[elements.end..],
+                                match self.targets {
+                                    Targets::Dense(targets) => &targets[elements.end..],
+                                    Targets::Classes(_) => &[],
+                                },
+                            ],
                         });
                     }
                 }

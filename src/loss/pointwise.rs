@@ -4,7 +4,7 @@ use super::prepared::View;
 use crate::gemm::PANEL;
 use crate::lanes::{Feature, PanelSum, load, store};
 use crate::math::{Math, splat};
-use crate::simd::{Element, Simd, Vector};
+use crate::simd::{Element, MOST_LANES, Simd, Vector};
 
 /// The loss of one output and its derivative.
 pub(super) trait Rule<T: Element>: Copy {
@@ -41,6 +41,37 @@ pub(super) struct Rows<'a, T> {
     pub gradient: Option<&'a mut [T]>,
 }
 
+impl<T> Rows<'_, T> {
+    /// The first `count` rows, and the others.
+    #[inline(always)]
+    fn split_at(&mut self, count: usize) -> [Rows<'_, T>; 2] {
+        fn both<T>(slice: Option<&mut [T]>, count: usize) -> [Option<&mut [T]>; 2] {
+            slice.map_or([None, None], |slice| {
+                let (first, rest) = slice.split_at_mut(count);
+                [Some(first), Some(rest)]
+            })
+        }
+        let [losses, other_losses] = both(self.losses.as_deref_mut(), count);
+        let [gradient, other_gradient] = both(self.gradient.as_deref_mut(), count);
+        [
+            Rows {
+                pred: &self.pred[..count],
+                targets: &self.targets[..count],
+                factors: &self.factors[..count],
+                losses,
+                gradient,
+            },
+            Rows {
+                pred: &self.pred[count..],
+                targets: &self.targets[count..],
+                factors: &self.factors[count..],
+                losses: other_losses,
+                gradient: other_gradient,
+            },
+        ]
+    }
+}
+
 pub(super) struct OfRows<'a, S, T> {
     pub simd: S,
     pub rows: Rows<'a, T>,
@@ -48,38 +79,99 @@ pub(super) struct OfRows<'a, S, T> {
 
 impl<S: Simd, T: Element> TakesRule<T> for OfRows<'_, S, T> {
     #[inline(always)]
-    fn take<R: Rule<T>>(self, rule: R) {
-        let (simd, lanes) = (self.simd, T::Vector::<S>::LANES);
-        let Rows {
-            pred,
-            targets,
-            factors,
-            mut losses,
-            mut gradient,
-        } = self.rows;
-        let zero = T::Vector::<S>::zero(simd);
-        for at in (0..pred.len()).step_by(lanes) {
-            let range = at..pred.len().min(at + lanes);
-            let (z, t) = (&pred[range.clone()], &targets[range.clone()]);
-            T::Vector::<S>::prefetch_ahead(z.as_ptr());
-            T::Vector::<S>::prefetch_ahead(t.as_ptr());
-            let z = T::Vector::<S>::load_tail(simd, z);
-            let t = T::Vector::<S>::load_tail(simd, t);
-            let (loss, slope) = rule.at(simd, 0, z, t);
-            if let Some(losses) = &mut losses {
-                // A sum of one begins at +0, as the sum of many.
-                (zero + loss).store_tail(&mut losses[range.clone()]);
-            }
-            if let Some(gradient) = &mut gradient {
-                let factor = T::Vector::<S>::load_tail(simd, &factors[range.clone()]);
-                // A row that does not count may hold anything.
-                let dz = T::Vector::<S>::select(factor.eq(zero), zero, slope * factor);
-                let gradient = &mut gradient[range];
-                T::Vector::<S>::prefetch_ahead(gradient.as_ptr());
-                dz.store_tail(gradient);
+    fn take<R: Rule<T>>(mut self, rule: R) {
+        let lanes = T::Vector::<S>::LANES;
+        let tail = self.rows.pred.len() % lanes;
+        let whole = self.rows.pred.len() - tail;
+        let [whole, rest] = self.rows.split_at(whole);
+        // The last rows that fill no vector go through copies: so the loop has no test in it, and stands there once.
+        let copied = if tail > 0 { lanes } else { 0 };
+        let mut copies = [[T::ZERO; MOST_LANES]; 5];
+        for (copy, slice) in copies
+            .iter_mut()
+            .zip([rest.pred, rest.targets, rest.factors])
+        {
+            copy[..tail].copy_from_slice(slice);
+        }
+        let [pred, targets, factors, losses, gradient] = copies.each_mut();
+        for rows in [
+            whole,
+            Rows {
+                pred: &pred[..copied],
+                targets: &targets[..copied],
+                factors: &factors[..copied],
+                losses: rest.losses.is_some().then_some(&mut losses[..copied]),
+                gradient: rest.gradient.is_some().then_some(&mut gradient[..copied]),
+            },
+        ] {
+            vectors(self.simd, rule, rows);
+        }
+        let [.., losses, gradient] = copies;
+        for (out, copy) in [(rest.losses, losses), (rest.gradient, gradient)] {
+            if let Some(out) = out {
+                out.copy_from_slice(&copy[..tail]);
             }
         }
     }
+}
+
+/// A rule of rows in whole vectors. What is not wanted is not computed: a loop for each case.
+#[inline(always)]
+fn vectors<S: Simd, T: Element, R: Rule<T>>(simd: S, rule: R, rows: Rows<'_, T>) {
+    let lanes = T::Vector::<S>::LANES;
+    let pairs = (rows.pred.chunks_exact(lanes)).zip(rows.targets.chunks_exact(lanes));
+    let factors = rows.factors.chunks_exact(lanes);
+    match (rows.losses, rows.gradient) {
+        (Some(losses), Some(gradient)) => {
+            let outs = (losses.chunks_exact_mut(lanes)).zip(gradient.chunks_exact_mut(lanes));
+            for (((z, t), factor), (loss_out, out)) in pairs.zip(factors).zip(outs) {
+                let (loss, slope) = vector::<T::Vector<S>, R>(simd, rule, z, t);
+                keep(simd, loss, loss_out);
+                scale(simd, slope, factor, out);
+            }
+        }
+        (Some(losses), None) => {
+            for ((z, t), out) in pairs.zip(losses.chunks_exact_mut(lanes)) {
+                let (loss, _) = vector::<T::Vector<S>, R>(simd, rule, z, t);
+                keep(simd, loss, out);
+            }
+        }
+        (None, Some(gradient)) => {
+            let outs = gradient.chunks_exact_mut(lanes);
+            for (((z, t), factor), out) in pairs.zip(factors).zip(outs) {
+                let (_, slope) = vector::<T::Vector<S>, R>(simd, rule, z, t);
+                scale(simd, slope, factor, out);
+            }
+        }
+        (None, None) => {}
+    }
+}
+
+/// The rule at a vector of rows.
+#[inline(always)]
+fn vector<V: Vector, R: Rule<V::Element>>(
+    simd: V::Simd,
+    rule: R,
+    z: &[V::Element],
+    t: &[V::Element],
+) -> (V, V) {
+    V::prefetch_ahead(z.as_ptr());
+    V::prefetch_ahead(t.as_ptr());
+    rule.at(simd, 0, V::load_slice(simd, z), V::load_slice(simd, t))
+}
+
+/// A sum of one begins at +0, as the sum of many.
+#[inline(always)]
+fn keep<V: Vector>(simd: V::Simd, loss: V, out: &mut [V::Element]) {
+    (V::zero(simd) + loss).store_slice(out);
+}
+
+/// Zero where the factor is: a row that does not count may hold anything.
+#[inline(always)]
+fn scale<V: Vector>(simd: V::Simd, slope: V, factor: &[V::Element], out: &mut [V::Element]) {
+    let (zero, factor) = (V::zero(simd), V::load_slice(simd, factor));
+    V::prefetch_ahead(out.as_ptr());
+    V::select(factor.eq(zero), zero, slope * factor).store_slice(out);
 }
 
 /// The mean over outputs of a rule.

@@ -3,8 +3,9 @@
 #![allow(unsafe_code)]
 
 use super::weights::weigh;
+use crate::buffer::LINE;
 use crate::gemm::CHUNK;
-use crate::simd::{Element, Kernel, Simd, Vector};
+use crate::simd::{Element, Kernel, Simd, Vector, prefetch_far};
 
 /// Chunks of a group. They are summed side by side: a chain waits for each of its additions.
 pub(super) const TOGETHER: usize = 16;
@@ -27,7 +28,11 @@ impl<T: Element> Kernel for SumLosses<'_, T> {
             let weights = self
                 .weights
                 .map(|weights| &weights[group * GROUP..][..losses.len()]);
-            let sums = simd.call(SumChunks { losses, weights });
+            let sums = simd.call(SumChunks {
+                losses,
+                weights,
+                upcoming: [&[]; 2],
+            });
             let chunks = &sums[..losses.len().div_ceil(CHUNK)];
             chunks.iter().for_each(|sum| total += sum);
         }
@@ -39,13 +44,19 @@ impl<T: Element> Kernel for SumLosses<'_, T> {
 pub(super) struct SumChunks<'a, T> {
     pub losses: &'a [T],
     pub weights: Option<&'a [f64]>,
+    /// What is read next, asked for meanwhile: at least as much as the losses, or nothing.
+    pub upcoming: [&'a [T]; 2],
 }
 
 impl<T: Element> Kernel for SumChunks<'_, T> {
     type Output = [f64; TOGETHER];
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> [f64; TOGETHER] {
-        let SumChunks { losses, weights } = self;
+        let SumChunks {
+            losses,
+            weights,
+            upcoming,
+        } = self;
         assert!(losses.len() <= GROUP);
         let mut sums = [0.0; TOGETHER];
         if let Some(weights) = weights {
@@ -57,7 +68,7 @@ impl<T: Element> Kernel for SumChunks<'_, T> {
             }
         } else if losses.len() == GROUP {
             for first in (0..TOGETHER).step_by(T::Vector::<S>::LANES) {
-                sum_turned(simd, losses, first, &mut sums);
+                sum_turned(simd, losses, first, upcoming, &mut sums);
             }
         } else {
             let (whole, rest) = losses.split_at(losses.len() / CHUNK * CHUNK);
@@ -99,12 +110,13 @@ fn side_by_side<T: Element, const N: usize>(losses: &[T], sums: &mut [f64]) {
 }
 
 /// Sums as many chunks as a vector has lanes, from chunk `first` on: square blocks are turned, so that each row of them
-/// has a loss of every chunk.
+/// has a loss of every chunk. With each block as much of `upcoming` is asked for.
 #[inline(always)]
 fn sum_turned<S: Simd, T: Element>(
     simd: S,
     losses: &[T],
     first: usize,
+    upcoming: [&[T]; 2],
     sums: &mut [f64; TOGETHER],
 ) {
     let lanes = T::Vector::<S>::LANES;
@@ -122,6 +134,14 @@ fn sum_turned<S: Simd, T: Element>(
                 turned.as_mut_ptr().cast(),
                 TOGETHER,
             );
+        }
+        let begin = first * CHUNK + row * lanes;
+        for upcoming in upcoming {
+            if let Some(block) = upcoming.get(begin..begin + lanes * lanes) {
+                for line in block.chunks(LINE / size_of::<T>()) {
+                    prefetch_far(line.as_ptr().cast());
+                }
+            }
         }
         for terms in &turned[..lanes] {
             for (sum, term) in found.iter_mut().zip(terms) {

@@ -34,8 +34,8 @@ pub(crate) struct NormalTail<V> {
 pub(crate) fn normal_tail<V: Vector>(simd: V::Simd, x: V) -> NormalTail<V> {
     let limit = if is_float32::<V>() { 14.6 } else { 38.9 };
     let a = splat::<V>(simd, limit).lesser(x.abs());
-    let e_lifted = exp::exp_half_square_lifted(simd, a);
     let (p, q) = tail_ratio(simd, a);
+    let e_lifted = exp::exp_half_square_lifted(simd, a);
     NormalTail { a, e_lifted, p, q }
 }
 

@@ -123,7 +123,7 @@ pub(super) fn exp_half_square_lifted<V: Vector>(simd: V::Simd, a: V) -> V {
             5.497_923_018_708_371e-14,
         )
     };
-    let rounder = splat::<V>(simd, rounder::<V>() + lifted_bias::<V>());
+    let rounder = splat::<V>(simd, rounder::<V>() + f64::from(lift::<V>()));
     let shifted = (a * a).mul_add(splat(simd, -0.5 * std::f64::consts::LOG2_E), rounder);
     let n = shifted - rounder;
     let t = a.mul_add(a, n * splat(simd, 2.0 * high));
@@ -134,7 +134,9 @@ pub(super) fn exp_half_square_lifted<V: Vector>(simd: V::Simd, a: V) -> V {
         polynomial(simd, t, in_minus_half(EXP_F64))
     };
     let slope = p.mul_add(t, splat(simd, -0.5));
-    slope.mul_add(t, splat(simd, 1.0)) * into_exponent(shifted)
+    slope
+        .mul_add(t, splat(simd, 1.0))
+        .bit_add(into_exponent(shifted))
 }
 
 /// The coefficients of ¼·p(−t/2) as a polynomial in t.
