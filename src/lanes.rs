@@ -141,7 +141,7 @@ pub fn halve<T: Element>(lanes: &mut [T]) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simd::{Isa, Kernel, Simd};
+    use crate::simd::{Arithmetic, Isa, Kernel, Simd};
 
     /// Sums and sums of squares of one row by both ways.
     struct Both<'a, T>(&'a [T]);

@@ -1,7 +1,7 @@
 //! What this machine can do at most, measured: the floors that benchmarks are held against.
 
 use crate::buffer::Aligned;
-use crate::simd::{Element, Isa, Kernel, Simd, Vector};
+use crate::simd::{Arithmetic, Element, Isa, Kernel, Simd, Vector};
 use std::hint::black_box;
 use std::marker::PhantomData;
 use std::time::Instant;

@@ -10,7 +10,7 @@ use crate::gemm::PANEL;
 use crate::gemm::pack::{panel_from_rows, rows_from_panel};
 use crate::lanes::{Feature, PanelSum, RowSum, features, features_mut, load, store};
 use crate::math::Math;
-use crate::simd::{Element, Kernel, Mask, Simd, Vector};
+use crate::simd::{Arithmetic, Element, Kernel, Mask, Simd, Vector};
 
 /// The maxima of the rows that begin at `at`; without meaning for a row that holds a NaN.
 #[inline(always)]

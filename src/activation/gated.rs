@@ -5,11 +5,11 @@
 
 use super::pointwise::{Pointwise, where_positive};
 use crate::math::{exp_lifted, lift, normal_tail, splat};
-use crate::simd::Vector;
+use crate::simd::Arithmetic;
 
 /// |x|, but no more than where exp(−|x|), even times some thousands, is zero.
 #[inline(always)]
-fn magnitude<V: Vector>(simd: V::Simd, x: V, float32: f64, float64: f64) -> V {
+fn magnitude<V: Arithmetic>(simd: V::Simd, x: V, float32: f64, float64: f64) -> V {
     let limit = if size_of::<V::Element>() == 4 {
         float32
     } else {
@@ -19,33 +19,33 @@ fn magnitude<V: Vector>(simd: V::Simd, x: V, float32: f64, float64: f64) -> V {
 }
 
 #[inline(always)]
-fn unlift<V: Vector>(simd: V::Simd) -> V {
+fn unlift<V: Arithmetic>(simd: V::Simd) -> V {
     splat(simd, 2f64.powi(-lift::<V>()))
 }
 
 /// max(x, 0) − v, of v lifted.
 #[inline(always)]
-fn rectified_less<V: Vector>(simd: V::Simd, x: V, lifted: V) -> V {
+fn rectified_less<V: Arithmetic>(simd: V::Simd, x: V, lifted: V) -> V {
     (-lifted).mul_add(unlift(simd), V::zero(simd).greater(x))
 }
 
 /// dout·d for x ≤ 0, dout·(1 − d) for x > 0, of d lifted.
 #[inline(always)]
-fn reflected<V: Vector>(simd: V::Simd, dout: V, x: V, lifted: V) -> V {
+fn reflected<V: Arithmetic>(simd: V::Simd, dout: V, x: V, lifted: V) -> V {
     let d = lifted * unlift(simd);
     dout * where_positive(simd, x, splat::<V>(simd, 1.0) - d, d)
 }
 
 /// v = a·e/(1 + e) for the gate sigmoid(z), e = exp(−z); lifted as `e_lifted` is.
 #[inline(always)]
-fn sigmoid_forward<V: Vector>(simd: V::Simd, x: V, a: V, e_lifted: V) -> V {
+fn sigmoid_forward<V: Arithmetic>(simd: V::Simd, x: V, a: V, e_lifted: V) -> V {
     let e = e_lifted * unlift(simd);
     rectified_less(simd, x, a * e_lifted / (e + splat(simd, 1.0)))
 }
 
 /// d = e·((1 + e) − a·z′)/(1 + e)².
 #[inline(always)]
-fn sigmoid_backward<V: Vector>(simd: V::Simd, dout: V, x: V, a_slope: V, e_lifted: V) -> V {
+fn sigmoid_backward<V: Arithmetic>(simd: V::Simd, dout: V, x: V, a_slope: V, e_lifted: V) -> V {
     let sum = e_lifted.mul_add(unlift(simd), splat(simd, 1.0));
     reflected(simd, dout, x, e_lifted * (sum - a_slope) / (sum * sum))
 }
@@ -55,12 +55,12 @@ pub(super) struct Silu;
 
 impl Pointwise for Silu {
     #[inline(always)]
-    fn forward<V: Vector>(self, simd: V::Simd, x: V) -> V {
+    fn forward<V: Arithmetic>(self, simd: V::Simd, x: V) -> V {
         let a = magnitude(simd, x, 112.0, 760.0);
         sigmoid_forward(simd, x, a, exp_lifted(simd, -a))
     }
     #[inline(always)]
-    fn backward<V: Vector>(self, simd: V::Simd, dout: V, x: V) -> V {
+    fn backward<V: Arithmetic>(self, simd: V::Simd, dout: V, x: V) -> V {
         let a = magnitude(simd, x, 112.0, 760.0);
         sigmoid_backward(simd, dout, x, a, exp_lifted(simd, -a))
     }
@@ -75,13 +75,13 @@ const GELU_CUBIC: f64 = GELU_LINEAR * 0.044715;
 
 impl Pointwise for GeluTanh {
     #[inline(always)]
-    fn forward<V: Vector>(self, simd: V::Simd, x: V) -> V {
+    fn forward<V: Arithmetic>(self, simd: V::Simd, x: V) -> V {
         let a = magnitude(simd, x, 11.0, 21.75);
         let z = a * (a * a).mul_add(splat(simd, GELU_CUBIC), splat(simd, GELU_LINEAR));
         sigmoid_forward(simd, x, a, exp_lifted(simd, -z))
     }
     #[inline(always)]
-    fn backward<V: Vector>(self, simd: V::Simd, dout: V, x: V) -> V {
+    fn backward<V: Arithmetic>(self, simd: V::Simd, dout: V, x: V) -> V {
         let a = magnitude(simd, x, 11.0, 21.75);
         let square = a * a;
         let z = a * square.mul_add(splat(simd, GELU_CUBIC), splat(simd, GELU_LINEAR));
@@ -96,12 +96,12 @@ pub(super) struct Gelu;
 
 impl Pointwise for Gelu {
     #[inline(always)]
-    fn forward<V: Vector>(self, simd: V::Simd, x: V) -> V {
+    fn forward<V: Arithmetic>(self, simd: V::Simd, x: V) -> V {
         let tail = normal_tail(simd, x);
         rectified_less(simd, x, tail.a * tail.e_lifted * tail.p / tail.q)
     }
     #[inline(always)]
-    fn backward<V: Vector>(self, simd: V::Simd, dout: V, x: V) -> V {
+    fn backward<V: Arithmetic>(self, simd: V::Simd, dout: V, x: V) -> V {
         const INV_SQRT_2PI: f64 =
             std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2 / 2.0;
         let tail = normal_tail(simd, x);
@@ -126,7 +126,7 @@ struct MishParts<V> {
 }
 
 #[inline(always)]
-fn mish_parts<V: Vector>(simd: V::Simd, x: V) -> MishParts<V> {
+fn mish_parts<V: Arithmetic>(simd: V::Simd, x: V) -> MishParts<V> {
     let a = magnitude(simd, x, 112.0, 760.0);
     let lifted = exp_lifted(simd, -a);
     let h = lifted * unlift(simd);
@@ -141,14 +141,14 @@ fn mish_parts<V: Vector>(simd: V::Simd, x: V) -> MishParts<V> {
 
 impl Pointwise for Mish {
     #[inline(always)]
-    fn forward<V: Vector>(self, simd: V::Simd, x: V) -> V {
+    fn forward<V: Arithmetic>(self, simd: V::Simd, x: V) -> V {
         let MishParts {
             a, lifted, m, q, ..
         } = mish_parts(simd, x);
         rectified_less(simd, x, a * lifted * m / q)
     }
     #[inline(always)]
-    fn backward<V: Vector>(self, simd: V::Simd, dout: V, x: V) -> V {
+    fn backward<V: Arithmetic>(self, simd: V::Simd, dout: V, x: V) -> V {
         let MishParts { a, lifted, h, m, q } = mish_parts(simd, x);
         let one = splat::<V>(simd, 1.0);
         let s = where_positive(simd, x, h, one);

@@ -7,7 +7,7 @@ use super::gated::{Gelu, GeluTanh, Mish, Silu};
 use super::pointwise::{
     Elu, FromOutput, LeakyRelu, Pointwise, Relu, Selu, Sigmoid, Softplus, Step, Tanh,
 };
-use crate::simd::{Element, Kernel, MOST_LANES, Simd, Vector};
+use crate::simd::{Element, FOUR, Four, Kernel, MOST_LANES, Simd, Vector};
 
 /// The numbers that a pass turns into those of `out`.
 #[derive(Clone, Copy)]
@@ -26,12 +26,12 @@ impl<'a, T> Source<'a, T> {
         }
     }
 
-    /// Where the number lies that becomes the one at `to`, number `at`.
+    /// Where the numbers lie that become those at `to`.
     #[inline(always)]
-    fn address(self, to: *const T, at: usize) -> *const T {
+    fn address(self, to: *const T) -> *const T {
         match self {
             Self::Own => to,
-            Self::Other(values) => values[at..].as_ptr(),
+            Self::Other(values) => values.as_ptr(),
         }
     }
 
@@ -143,11 +143,14 @@ impl<T: Element> Kernel for FromInputLoop<'_, T> {
     }
 }
 
-/// Vectors side by side in the loop of a function of few instructions. Of others it is two: more of their arithmetic is at
-/// hand when some of it must wait.
-const LIGHT_STEP: usize = 4;
+/// How many elements go by four vectors, by single vectors, and through a copy, as they fill none.
+#[inline(always)]
+fn parts<V: Vector>(len: usize) -> (usize, usize, usize) {
+    let (tail, over) = (len % V::LANES, len % (FOUR * V::LANES));
+    (len - over, over - tail, tail)
+}
 
-/// Reads and writes a vector at a time, so that memory is waited for beside the function's arithmetic.
+/// Reads and writes a few vectors at a time, so that memory is waited for beside the function's arithmetic.
 #[inline(always)]
 fn forward_loop<S: Simd, T: Element, P: Pointwise>(
     simd: S,
@@ -157,44 +160,40 @@ fn forward_loop<S: Simd, T: Element, P: Pointwise>(
 ) {
     let lanes = T::Vector::<S>::LANES;
     x.check(out.len());
-    let mut at = 0;
-    while P::LIGHT && at + LIGHT_STEP * lanes <= out.len() {
-        for _ in 0..LIGHT_STEP {
-            let values = T::Vector::<S>::load_slice(simd, x.range(out, at, lanes));
-            function.forward(simd, values).store_slice(&mut out[at..]);
-            at += lanes;
+    let (by_four, single, tail) = parts::<T::Vector<S>>(out.len());
+    let rest = by_four + single;
+    // What fills no vector goes through a copy: so the loops have no test in them.
+    let mut copy = [T::ZERO; MOST_LANES];
+    T::Vector::<S>::load_tail(simd, x.range(out, rest, tail)).store_slice(&mut copy);
+    let (to, copied) = (out.as_mut_ptr(), copy.as_mut_ptr());
+    let from = x.address(to);
+    for at in (0..by_four).step_by(FOUR * lanes) {
+        let (from, to) = (from.wrapping_add(at), to.wrapping_add(at));
+        if !P::LIGHT {
+            for i in 0..FOUR {
+                T::Vector::<S>::prefetch_ahead(from.wrapping_add(i * lanes));
+                T::Vector::<S>::prefetch_ahead(to.wrapping_add(i * lanes));
+            }
+        }
+        // SAFETY: x and out have so many elements.
+        unsafe {
+            let x = Four::<T::Vector<S>>::load(simd, from);
+            function.forward(simd, x).store(to);
         }
     }
-    // What is left of the last pair goes through a copy: so the loop has no test in it.
-    let pair = 2 * lanes;
-    let tail = (out.len() - at) % pair;
-    let rest = out.len() - tail;
-    let mut copy = [T::ZERO; 2 * MOST_LANES];
-    copy[..tail].copy_from_slice(x.range(out, rest, tail));
-    let to = out[at..].as_mut_ptr();
-    let copied = copy.as_mut_ptr();
-    for (mut from, mut to, pairs) in [
-        (x.address(to, at), to, (rest - at) / pair),
-        (copied.cast_const(), copied, usize::from(tail > 0)),
+    for (from, to, count) in [
+        (from.wrapping_add(by_four), to.wrapping_add(by_four), single),
+        (copied.cast_const(), copied, tail),
     ] {
-        for _ in 0..pairs {
-            for half in [0, lanes] {
-                T::Vector::<S>::prefetch_ahead(from.wrapping_add(half));
-                T::Vector::<S>::prefetch_ahead(to.wrapping_add(half));
-            }
-            // SAFETY: so many whole pairs follow in both, or one in the copy.
+        for at in (0..count).step_by(lanes) {
+            // SAFETY: x and out have so many elements, the copy those of a vector.
             unsafe {
-                let first = T::Vector::<S>::load(simd, from);
-                let second = T::Vector::<S>::load(simd, from.add(lanes));
-                let first = function.forward(simd, first);
-                let second = function.forward(simd, second);
-                first.store(to);
-                second.store(to.add(lanes));
+                let x = T::Vector::<S>::load(simd, from.add(at));
+                function.forward(simd, x).store(to.add(at));
             }
-            (from, to) = (from.wrapping_add(pair), to.wrapping_add(pair));
         }
     }
-    out[rest..].copy_from_slice(&copy[..tail]);
+    T::Vector::<S>::load_slice(simd, &copy).store_tail(&mut out[rest..]);
 }
 
 /// As [`forward_loop`].
@@ -209,40 +208,45 @@ fn backward_loop<S: Simd, T: Element, P: Pointwise>(
     let lanes = T::Vector::<S>::LANES;
     dout.check(out.len());
     assert_eq!(kept.len(), out.len());
-    let mut at = 0;
-    while P::LIGHT && at + LIGHT_STEP * lanes <= out.len() {
-        for _ in 0..LIGHT_STEP {
-            let d = T::Vector::<S>::load_slice(simd, dout.range(out, at, lanes));
-            let k = T::Vector::<S>::load_slice(simd, &kept[at..]);
-            function.backward(simd, d, k).store_slice(&mut out[at..]);
-            at += lanes;
-        }
-    }
-    let tail = (out.len() - at) % lanes;
-    let rest = out.len() - tail;
+    let (by_four, single, tail) = parts::<T::Vector<S>>(out.len());
+    let rest = by_four + single;
     let mut copies = [[T::ZERO; MOST_LANES]; 2];
     T::Vector::<S>::load_tail(simd, dout.range(out, rest, tail)).store_slice(&mut copies[0]);
     T::Vector::<S>::load_tail(simd, &kept[rest..]).store_slice(&mut copies[1]);
-    let to = out[at..].as_mut_ptr();
-    let whole = (dout.address(to, at), kept[at..].as_ptr(), to);
-    let [d, k] = copies.each_mut().map(|copy| copy.as_mut_ptr());
-    let copied = (d.cast_const(), k.cast_const(), d);
-    for ((mut from, mut kept, mut to), vectors) in [
-        (whole, (rest - at) / lanes),
-        (copied, usize::from(tail > 0)),
-    ] {
-        for _ in 0..vectors {
-            T::Vector::<S>::prefetch_ahead(from);
-            T::Vector::<S>::prefetch_ahead(kept);
-            T::Vector::<S>::prefetch_ahead(to);
-            // SAFETY: so many whole vectors follow in all three, or one in the copies.
-            unsafe {
-                let d = T::Vector::<S>::load(simd, from);
-                let k = T::Vector::<S>::load(simd, kept);
-                function.backward(simd, d, k).store(to);
+    let [copied, copied_kept] = copies.each_mut().map(|copy| copy.as_mut_ptr());
+    let to = out.as_mut_ptr();
+    let from = [dout.address(to), kept.as_ptr()];
+    for at in (0..by_four).step_by(FOUR * lanes) {
+        let (from, to) = (from.map(|from| from.wrapping_add(at)), to.wrapping_add(at));
+        if !P::LIGHT {
+            for i in 0..FOUR {
+                T::Vector::<S>::prefetch_ahead(from[0].wrapping_add(i * lanes));
+                T::Vector::<S>::prefetch_ahead(from[1].wrapping_add(i * lanes));
+                T::Vector::<S>::prefetch_ahead(to.wrapping_add(i * lanes));
             }
-            (from, to) = (from.wrapping_add(lanes), to.wrapping_add(lanes));
-            kept = kept.wrapping_add(lanes);
+        }
+        // SAFETY: dout, what is kept and out have so many elements.
+        unsafe {
+            let dout = Four::<T::Vector<S>>::load(simd, from[0]);
+            let kept = Four::<T::Vector<S>>::load(simd, from[1]);
+            function.backward(simd, dout, kept).store(to);
+        }
+    }
+    for (from, to, count) in [
+        (
+            from.map(|from| from.wrapping_add(by_four)),
+            to.wrapping_add(by_four),
+            single,
+        ),
+        ([copied.cast_const(), copied_kept], copied, tail),
+    ] {
+        for at in (0..count).step_by(lanes) {
+            // SAFETY: dout, what is kept and out have so many elements, the copies those of a vector.
+            unsafe {
+                let dout = T::Vector::<S>::load(simd, from[0].add(at));
+                let kept = T::Vector::<S>::load(simd, from[1].add(at));
+                function.backward(simd, dout, kept).store(to.add(at));
+            }
         }
     }
     T::Vector::<S>::load_slice(simd, &copies[0]).store_tail(&mut out[rest..]);

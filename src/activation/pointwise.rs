@@ -1,20 +1,20 @@
 //! The activations that are made of a choice, an exponential or a hyperbolic tangent.
 
 use crate::math::{Math, splat};
-use crate::simd::Vector;
+use crate::simd::Arithmetic;
 
 /// A function of a vector and its derivative.
 pub(super) trait Pointwise: Copy {
     /// Of so few instructions that the loop around them counts.
     const LIGHT: bool = false;
-    fn forward<V: Vector>(self, simd: V::Simd, x: V) -> V;
+    fn forward<V: Arithmetic>(self, simd: V::Simd, x: V) -> V;
     /// dout · f′(x).
-    fn backward<V: Vector>(self, simd: V::Simd, dout: V, x: V) -> V;
+    fn backward<V: Arithmetic>(self, simd: V::Simd, dout: V, x: V) -> V;
 }
 
 /// A derivative that is computed from the function's value.
 pub(super) trait DerivativeOfOutput: Copy {
-    fn backward<V: Vector>(self, simd: V::Simd, dout: V, y: V) -> V;
+    fn backward<V: Arithmetic>(self, simd: V::Simd, dout: V, y: V) -> V;
 }
 
 /// A function whose derivative takes the function's value in the place of x.
@@ -24,18 +24,18 @@ pub(super) struct FromOutput<P>(pub P);
 impl<P: Pointwise + DerivativeOfOutput> Pointwise for FromOutput<P> {
     const LIGHT: bool = true;
     #[inline(always)]
-    fn forward<V: Vector>(self, simd: V::Simd, x: V) -> V {
+    fn forward<V: Arithmetic>(self, simd: V::Simd, x: V) -> V {
         self.0.forward(simd, x)
     }
     #[inline(always)]
-    fn backward<V: Vector>(self, simd: V::Simd, dout: V, y: V) -> V {
+    fn backward<V: Arithmetic>(self, simd: V::Simd, dout: V, y: V) -> V {
         DerivativeOfOutput::backward(self.0, simd, dout, y)
     }
 }
 
 /// `positive` where x > 0, else (also where x is NaN) `other`.
 #[inline(always)]
-pub(super) fn where_positive<V: Vector>(simd: V::Simd, x: V, positive: V, other: V) -> V {
+pub(super) fn where_positive<V: Arithmetic>(simd: V::Simd, x: V, positive: V, other: V) -> V {
     V::select(x.gt(V::zero(simd)), positive, other)
 }
 
@@ -45,13 +45,13 @@ pub(super) struct Relu;
 impl Pointwise for Relu {
     const LIGHT: bool = true;
     #[inline(always)]
-    fn forward<V: Vector>(self, simd: V::Simd, x: V) -> V {
+    fn forward<V: Arithmetic>(self, simd: V::Simd, x: V) -> V {
         let zero = V::zero(simd);
         V::select(x.le(zero), zero, x)
     }
     /// x may as well be the output. dout where it is NaN.
     #[inline(always)]
-    fn backward<V: Vector>(self, simd: V::Simd, dout: V, x: V) -> V {
+    fn backward<V: Arithmetic>(self, simd: V::Simd, dout: V, x: V) -> V {
         let zero = V::zero(simd);
         V::select(x.le(zero), zero, dout)
     }
@@ -63,13 +63,13 @@ pub(super) struct Step;
 impl Pointwise for Step {
     const LIGHT: bool = true;
     #[inline(always)]
-    fn forward<V: Vector>(self, simd: V::Simd, x: V) -> V {
+    fn forward<V: Arithmetic>(self, simd: V::Simd, x: V) -> V {
         let zero = V::zero(simd);
         let below = V::select(x.lt(zero), zero, x);
         V::select(x.ge(zero), splat(simd, 1.0), below)
     }
     #[inline(always)]
-    fn backward<V: Vector>(self, simd: V::Simd, _: V, _: V) -> V {
+    fn backward<V: Arithmetic>(self, simd: V::Simd, _: V, _: V) -> V {
         V::zero(simd)
     }
 }
@@ -82,11 +82,11 @@ pub(super) struct LeakyRelu {
 impl Pointwise for LeakyRelu {
     const LIGHT: bool = true;
     #[inline(always)]
-    fn forward<V: Vector>(self, simd: V::Simd, x: V) -> V {
+    fn forward<V: Arithmetic>(self, simd: V::Simd, x: V) -> V {
         where_positive(simd, x, x, x * splat(simd, self.negative_slope))
     }
     #[inline(always)]
-    fn backward<V: Vector>(self, simd: V::Simd, dout: V, x: V) -> V {
+    fn backward<V: Arithmetic>(self, simd: V::Simd, dout: V, x: V) -> V {
         where_positive(simd, x, dout, dout * splat(simd, self.negative_slope))
     }
 }
@@ -96,12 +96,12 @@ pub(super) struct Sigmoid;
 
 impl Pointwise for Sigmoid {
     #[inline(always)]
-    fn forward<V: Vector>(self, simd: V::Simd, x: V) -> V {
+    fn forward<V: Arithmetic>(self, simd: V::Simd, x: V) -> V {
         x.sigmoid(simd)
     }
     /// f′ = e/(1 + e)², e = exp(−|x|).
     #[inline(always)]
-    fn backward<V: Vector>(self, simd: V::Simd, dout: V, x: V) -> V {
+    fn backward<V: Arithmetic>(self, simd: V::Simd, dout: V, x: V) -> V {
         let e = (-x.abs()).exp_nonpositive(simd);
         let sum = e + splat(simd, 1.0);
         dout * (e / (sum * sum))
@@ -111,7 +111,7 @@ impl Pointwise for Sigmoid {
 impl DerivativeOfOutput for Sigmoid {
     /// f′ = y − y².
     #[inline(always)]
-    fn backward<V: Vector>(self, _: V::Simd, dout: V, y: V) -> V {
+    fn backward<V: Arithmetic>(self, _: V::Simd, dout: V, y: V) -> V {
         dout * (-y).mul_add(y, y)
     }
 }
@@ -121,12 +121,12 @@ pub(super) struct Tanh;
 
 impl Pointwise for Tanh {
     #[inline(always)]
-    fn forward<V: Vector>(self, simd: V::Simd, x: V) -> V {
+    fn forward<V: Arithmetic>(self, simd: V::Simd, x: V) -> V {
         x.tanh(simd)
     }
     /// f′ = 4e/(1 + e)², e = exp(−2|x|).
     #[inline(always)]
-    fn backward<V: Vector>(self, simd: V::Simd, dout: V, x: V) -> V {
+    fn backward<V: Arithmetic>(self, simd: V::Simd, dout: V, x: V) -> V {
         let e = (x.abs() * splat(simd, -2.0)).exp_nonpositive(simd);
         let sum = e + splat(simd, 1.0);
         dout * (e * splat(simd, 4.0) / (sum * sum))
@@ -136,7 +136,7 @@ impl Pointwise for Tanh {
 impl DerivativeOfOutput for Tanh {
     /// f′ = 1 − y².
     #[inline(always)]
-    fn backward<V: Vector>(self, simd: V::Simd, dout: V, y: V) -> V {
+    fn backward<V: Arithmetic>(self, simd: V::Simd, dout: V, y: V) -> V {
         dout * (-y).mul_add(y, splat(simd, 1.0))
     }
 }
@@ -148,7 +148,7 @@ pub(super) struct Elu {
 
 impl Pointwise for Elu {
     #[inline(always)]
-    fn forward<V: Vector>(self, simd: V::Simd, x: V) -> V {
+    fn forward<V: Arithmetic>(self, simd: V::Simd, x: V) -> V {
         where_positive(
             simd,
             x,
@@ -157,7 +157,7 @@ impl Pointwise for Elu {
         )
     }
     #[inline(always)]
-    fn backward<V: Vector>(self, simd: V::Simd, dout: V, x: V) -> V {
+    fn backward<V: Arithmetic>(self, simd: V::Simd, dout: V, x: V) -> V {
         let slope = x.exp_nonpositive(simd) * splat(simd, self.alpha);
         where_positive(simd, x, dout, dout * slope)
     }
@@ -171,12 +171,12 @@ pub(super) struct Selu;
 
 impl Pointwise for Selu {
     #[inline(always)]
-    fn forward<V: Vector>(self, simd: V::Simd, x: V) -> V {
+    fn forward<V: Arithmetic>(self, simd: V::Simd, x: V) -> V {
         let below = x.expm1_nonpositive(simd) * splat(simd, SELU_SCALE * SELU_ALPHA);
         where_positive(simd, x, x * splat(simd, SELU_SCALE), below)
     }
     #[inline(always)]
-    fn backward<V: Vector>(self, simd: V::Simd, dout: V, x: V) -> V {
+    fn backward<V: Arithmetic>(self, simd: V::Simd, dout: V, x: V) -> V {
         let below = x.exp_nonpositive(simd) * splat(simd, SELU_SCALE * SELU_ALPHA);
         dout * where_positive(simd, x, splat(simd, SELU_SCALE), below)
     }
@@ -190,13 +190,13 @@ pub(super) struct Softplus {
 
 impl Pointwise for Softplus {
     #[inline(always)]
-    fn forward<V: Vector>(self, simd: V::Simd, x: V) -> V {
+    fn forward<V: Arithmetic>(self, simd: V::Simd, x: V) -> V {
         let z = x * splat(simd, self.beta);
         let log = (-z.abs()).exp_nonpositive(simd).log1p_unit(simd);
         log.mul_add(splat(simd, 1.0 / self.beta), V::zero(simd).greater(x))
     }
     #[inline(always)]
-    fn backward<V: Vector>(self, simd: V::Simd, dout: V, x: V) -> V {
+    fn backward<V: Arithmetic>(self, simd: V::Simd, dout: V, x: V) -> V {
         dout * (x * splat(simd, self.beta)).sigmoid(simd)
     }
 }

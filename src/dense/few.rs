@@ -12,7 +12,7 @@ use crate::gemm::Join;
 use crate::gemm::pack::Source;
 use crate::lanes::halve;
 use crate::pool::Shared;
-use crate::simd::{Element, Kernel, MOST_LANES, Opaque, Rows, Simd, Vector};
+use crate::simd::{Arithmetic, Element, Kernel, MOST_LANES, Opaque, Rows, Simd, Vector};
 use std::ops::Range;
 
 /// Rows up to which it pays.

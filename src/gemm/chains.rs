@@ -5,7 +5,7 @@
 
 use super::PANEL;
 use super::kernel::{Epilogue, Start, Tile};
-use crate::simd::{Element, Kernel, Simd, Vector};
+use crate::simd::{Arithmetic, Element, Kernel, Simd, Vector};
 
 const CHAINS: usize = 16;
 

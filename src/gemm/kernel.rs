@@ -7,7 +7,7 @@
 use super::PANEL;
 use crate::buffer::LINE;
 use crate::cache::prefetch_for_writing;
-use crate::simd::{Element, Kernel, Opaque, Simd, Vector};
+use crate::simd::{Arithmetic, Element, Kernel, Opaque, Simd, Vector};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 

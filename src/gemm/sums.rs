@@ -5,7 +5,7 @@
 use super::pack::transpose_block;
 use super::{PANEL, panel_stride};
 use crate::pool::Shared;
-use crate::simd::{Element, Kernel, Simd, Vector};
+use crate::simd::{Arithmetic, Element, Kernel, Simd, Vector};
 use std::ops::Range;
 
 /// Sums of panels over the rows of the batch, feature by feature: the bias gradient, in chunks of 256 rows.

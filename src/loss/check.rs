@@ -3,7 +3,7 @@
 use super::{Loss, LossKind};
 use crate::error::{Error, Result};
 use crate::pool;
-use crate::simd::{Element, Isa, Kernel, Mask, Simd, Vector};
+use crate::simd::{Arithmetic, Element, Isa, Kernel, Mask, Simd, Vector};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How far a row of probabilities may sum from 1.

@@ -6,7 +6,7 @@ use super::prepared::{PanelTargets, Prepared, View, numbers};
 use crate::gemm::PANEL;
 use crate::lanes::{Feature, PanelSum, features, load, store};
 use crate::math::Math;
-use crate::simd::{Element, Simd, Vector};
+use crate::simd::{Arithmetic, Element, Simd, Vector};
 use crate::softmax::maxima;
 
 /// The cross-entropy of the rows of a panel.

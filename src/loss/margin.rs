@@ -7,7 +7,7 @@ use super::pointwise::Rule;
 use super::prepared::{View, numbers};
 use crate::gemm::PANEL;
 use crate::lanes::{load, store};
-use crate::simd::{Element, Simd, Vector};
+use crate::simd::{Arithmetic, Element, Simd, Vector};
 
 /// One output: max(0, margin − s·z), s = 1 for t > 0, else −1.
 #[derive(Clone, Copy)]
@@ -15,7 +15,7 @@ pub(super) struct OneOutput<T>(pub T);
 
 impl<T: Element> Rule<T> for OneOutput<T> {
     #[inline(always)]
-    fn at<V: Vector<Element = T>>(self, simd: V::Simd, _: usize, z: V, t: V) -> (V, V) {
+    fn at<V: Arithmetic<Element = T>>(self, simd: V::Simd, _: usize, z: V, t: V) -> (V, V) {
         let (zero, one) = (V::zero(simd), V::splat(simd, T::ONE));
         let sign = V::select(zero.lt(t), one, -one);
         let slack = V::splat(simd, self.0) - sign * z;

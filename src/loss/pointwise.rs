@@ -4,12 +4,12 @@ use super::prepared::View;
 use crate::gemm::PANEL;
 use crate::lanes::{Feature, PanelSum, load, store};
 use crate::math::{Math, splat};
-use crate::simd::{Element, MOST_LANES, Simd, Vector};
+use crate::simd::{Arithmetic, Element, MOST_LANES, Simd, Vector};
 
 /// The loss of one output and its derivative.
 pub(super) trait Rule<T: Element>: Copy {
     /// Loss and derivative of output `j` that is z where t is expected.
-    fn at<V: Vector<Element = T>>(self, simd: V::Simd, j: usize, z: V, t: V) -> (V, V);
+    fn at<V: Arithmetic<Element = T>>(self, simd: V::Simd, j: usize, z: V, t: V) -> (V, V);
 }
 
 /// What goes on once the rule of a loss is known.
@@ -200,7 +200,7 @@ pub(super) fn mean<S: Simd, T: Element, R: Rule<T>>(
 
 /// x over the number of outputs, without a division by one.
 #[inline(always)]
-fn share<V: Vector>(x: V, count: V, outputs: usize) -> V {
+fn share<V: Arithmetic>(x: V, count: V, outputs: usize) -> V {
     if outputs == 1 { x } else { x / count }
 }
 
@@ -210,7 +210,7 @@ pub(super) struct Mse;
 
 impl<T: Element> Rule<T> for Mse {
     #[inline(always)]
-    fn at<V: Vector<Element = T>>(self, _: V::Simd, _: usize, z: V, t: V) -> (V, V) {
+    fn at<V: Arithmetic<Element = T>>(self, _: V::Simd, _: usize, z: V, t: V) -> (V, V) {
         let d = z - t;
         (d * d, d + d)
     }
@@ -222,7 +222,7 @@ pub(super) struct L1;
 
 impl<T: Element> Rule<T> for L1 {
     #[inline(always)]
-    fn at<V: Vector<Element = T>>(self, simd: V::Simd, _: usize, z: V, t: V) -> (V, V) {
+    fn at<V: Arithmetic<Element = T>>(self, simd: V::Simd, _: usize, z: V, t: V) -> (V, V) {
         let d = z - t;
         let sign = d.bit_and(splat(simd, -0.0)).bit_or(V::splat(simd, T::ONE));
         let zero = V::zero(simd);
@@ -236,7 +236,7 @@ pub(super) struct Huber<T>(pub T);
 
 impl<T: Element> Rule<T> for Huber<T> {
     #[inline(always)]
-    fn at<V: Vector<Element = T>>(self, simd: V::Simd, _: usize, z: V, t: V) -> (V, V) {
+    fn at<V: Arithmetic<Element = T>>(self, simd: V::Simd, _: usize, z: V, t: V) -> (V, V) {
         let delta = V::splat(simd, self.0);
         let d = z - t;
         let clipped = (-delta).greater(delta.lesser(d));
@@ -251,7 +251,7 @@ pub(super) struct Bce;
 
 impl<T: Element> Rule<T> for Bce {
     #[inline(always)]
-    fn at<V: Vector<Element = T>>(self, simd: V::Simd, _: usize, z: V, t: V) -> (V, V) {
+    fn at<V: Arithmetic<Element = T>>(self, simd: V::Simd, _: usize, z: V, t: V) -> (V, V) {
         let one = V::splat(simd, T::ONE);
         let least = splat::<V>(simd, -100.0);
         let yes = least.greater(z.log(simd));
@@ -263,7 +263,7 @@ impl<T: Element> Rule<T> for Bce {
 
 /// e = exp(−|z|), log(1 + e), and w = e / (1 + e): the smaller of σ(z) and 1 − σ(z).
 #[inline(always)]
-fn logistic<V: Vector>(simd: V::Simd, z: V) -> (V, V) {
+fn logistic<V: Arithmetic>(simd: V::Simd, z: V) -> (V, V) {
     let one = V::splat(simd, V::Element::ONE);
     let e = (-z.abs()).exp_nonpositive_or_zero(simd);
     (e.log1p_unit(simd), e / (one + e))
@@ -275,7 +275,7 @@ pub(super) struct WithLogits;
 
 impl<T: Element> Rule<T> for WithLogits {
     #[inline(always)]
-    fn at<V: Vector<Element = T>>(self, simd: V::Simd, _: usize, z: V, t: V) -> (V, V) {
+    fn at<V: Arithmetic<Element = T>>(self, simd: V::Simd, _: usize, z: V, t: V) -> (V, V) {
         let (zero, one) = (V::zero(simd), V::splat(simd, T::ONE));
         let (softplus, w) = logistic(simd, z);
         let loss = (-z).mul_add(t, zero.greater(z)) + softplus;
@@ -291,7 +291,7 @@ pub(super) struct WeightedWithLogits<'a, T>(pub &'a [T]);
 
 impl<T: Element> Rule<T> for WeightedWithLogits<'_, T> {
     #[inline(always)]
-    fn at<V: Vector<Element = T>>(self, simd: V::Simd, j: usize, z: V, t: V) -> (V, V) {
+    fn at<V: Arithmetic<Element = T>>(self, simd: V::Simd, j: usize, z: V, t: V) -> (V, V) {
         let (zero, one) = (V::zero(simd), V::splat(simd, T::ONE));
         let p = V::splat(simd, self.0[j]);
         let (softplus, w) = logistic(simd, z);

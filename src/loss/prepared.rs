@@ -5,7 +5,7 @@ use super::{Loss, LossKind, entropy, margin};
 use crate::error::{Error, Result};
 use crate::gemm::PANEL;
 use crate::lanes::{Feature, features, features_mut, load, store};
-use crate::simd::{Element, Kernel, Mask, Simd, Vector};
+use crate::simd::{Arithmetic, Element, Kernel, Mask, Simd, Vector};
 
 /// A loss for a number of outputs, its constants in T.
 #[derive(Clone, Debug, PartialEq)]

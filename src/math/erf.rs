@@ -2,11 +2,11 @@
 
 use super::coefficients::{ERF_F32, ERF_F64, TAIL_P_F32, TAIL_P_F64, TAIL_Q_F32, TAIL_Q_F64};
 use super::{exp, is_float32, polynomial, splat};
-use crate::simd::Vector;
+use crate::simd::Arithmetic;
 
 /// p and q of Φ(−a) = exp(−a²/2)·p/q, 0 ≤ a ≤ 14.7 (float32) or 39 (float64).
 #[inline(always)]
-fn tail_ratio<V: Vector>(simd: V::Simd, a: V) -> (V, V) {
+fn tail_ratio<V: Arithmetic>(simd: V::Simd, a: V) -> (V, V) {
     if is_float32::<V>() {
         (
             polynomial(simd, a, TAIL_P_F32),
@@ -31,7 +31,7 @@ pub(crate) struct NormalTail<V> {
 }
 
 #[inline(always)]
-pub(crate) fn normal_tail<V: Vector>(simd: V::Simd, x: V) -> NormalTail<V> {
+pub(crate) fn normal_tail<V: Arithmetic>(simd: V::Simd, x: V) -> NormalTail<V> {
     let limit = if is_float32::<V>() { 14.6 } else { 38.9 };
     let a = splat::<V>(simd, limit).lesser(x.abs());
     let (p, q) = tail_ratio(simd, a);
@@ -40,7 +40,7 @@ pub(crate) fn normal_tail<V: Vector>(simd: V::Simd, x: V) -> NormalTail<V> {
 }
 
 #[inline(always)]
-pub(super) fn erf<V: Vector>(simd: V::Simd, x: V) -> V {
+pub(super) fn erf<V: Arithmetic>(simd: V::Simd, x: V) -> V {
     let one = splat::<V>(simd, 1.0);
     let high = if is_float32::<V>() { 4.0 } else { 6.0 };
     let u = x * x;

@@ -2,7 +2,7 @@
 
 use super::coefficients::{EXP_F32, EXP_F64};
 use super::{into_exponent, is_float32, polynomial, splat, splat_pattern};
-use crate::simd::{Element, Vector};
+use crate::simd::{Arithmetic, Element};
 
 const LN2_HIGH: f64 = std::f64::consts::LN_2;
 /// ln 2 less its nearest float64.
@@ -10,7 +10,7 @@ const LN2_LOW: f64 = 2.3190468138462996e-17;
 
 /// ln 2 in two parts.
 #[inline(always)]
-pub(super) fn ln2<V: Vector>(simd: V::Simd) -> [V; 2] {
+pub(super) fn ln2<V: Arithmetic>(simd: V::Simd) -> [V; 2] {
     if is_float32::<V>() {
         let high = f64::from(LN2_HIGH as f32);
         [splat(simd, high), splat(simd, LN2_HIGH - high)]
@@ -21,7 +21,7 @@ pub(super) fn ln2<V: Vector>(simd: V::Simd) -> [V; 2] {
 
 /// Adding it rounds a small number to an integer, which then stands in the lowest bits, wrapping.
 #[inline(always)]
-pub(super) fn rounder<V: Vector>() -> f64 {
+pub(super) fn rounder<V: Arithmetic>() -> f64 {
     if is_float32::<V>() {
         12_582_912.0
     } else {
@@ -32,7 +32,7 @@ pub(super) fn rounder<V: Vector>() -> f64 {
 /// n and r of x, the first as the lowest bits of a number, `offset` added. |n| + |offset| must stay below 2⁹ for
 /// float32, 2¹² for float64.
 #[inline(always)]
-fn reduce<V: Vector>(simd: V::Simd, x: V, offset: f64) -> (V, V) {
+fn reduce<V: Arithmetic>(simd: V::Simd, x: V, offset: f64) -> (V, V) {
     let rounder = splat::<V>(simd, rounder::<V>() + offset);
     let [high, low] = ln2::<V>(simd);
     let shifted = x.mul_add(splat(simd, std::f64::consts::LOG2_E), rounder);
@@ -45,7 +45,7 @@ fn reduce<V: Vector>(simd: V::Simd, x: V, offset: f64) -> (V, V) {
 
 /// eʳ.
 #[inline(always)]
-fn exp_reduced<V: Vector>(simd: V::Simd, r: V) -> V {
+fn exp_reduced<V: Arithmetic>(simd: V::Simd, r: V) -> V {
     let p = if is_float32::<V>() {
         polynomial(simd, r, EXP_F32)
     } else {
@@ -57,7 +57,7 @@ fn exp_reduced<V: Vector>(simd: V::Simd, r: V) -> V {
 
 /// expm1(r).
 #[inline(always)]
-fn expm1_reduced<V: Vector>(simd: V::Simd, r: V) -> V {
+fn expm1_reduced<V: Arithmetic>(simd: V::Simd, r: V) -> V {
     let p = if is_float32::<V>() {
         polynomial(simd, r, EXP_F32)
     } else {
@@ -67,7 +67,7 @@ fn expm1_reduced<V: Vector>(simd: V::Simd, r: V) -> V {
 }
 
 #[inline(always)]
-pub(super) fn exp<V: Vector>(simd: V::Simd, x: V) -> V {
+pub(super) fn exp<V: Arithmetic>(simd: V::Simd, x: V) -> V {
     let (low, high) = if is_float32::<V>() {
         (-104.0, 89.0)
     } else {
@@ -90,20 +90,20 @@ pub(super) fn exp<V: Vector>(simd: V::Simd, x: V) -> V {
 }
 
 /// 2^[`lift`] of the functions that keep a factor out of the subnormal range until their last multiplication.
-pub(crate) const fn lift<V: Vector>() -> i32 {
+pub(crate) const fn lift<V: Arithmetic>() -> i32 {
     if is_float32::<V>() { 64 } else { 512 }
 }
 
 /// exp(x)·2^lift for −780 ≤ x ≤ 0 (float64) or −120 ≤ x ≤ 0 (float32), or NaN.
 #[inline(always)]
-pub(crate) fn exp_lifted<V: Vector>(simd: V::Simd, x: V) -> V {
+pub(crate) fn exp_lifted<V: Arithmetic>(simd: V::Simd, x: V) -> V {
     let (n, r) = reduce(simd, x, lifted_bias::<V>());
     exp_reduced(simd, r) * into_exponent(n)
 }
 
 /// The exponent's bias + [`lift`].
 #[inline(always)]
-fn lifted_bias<V: Vector>() -> f64 {
+fn lifted_bias<V: Arithmetic>() -> f64 {
     let bias = if is_float32::<V>() { 127.0 } else { 1023.0 };
     bias + f64::from(lift::<V>())
 }
@@ -113,7 +113,7 @@ fn lifted_bias<V: Vector>() -> f64 {
 ///
 /// exp(−a²/2) = 2ⁿ·exp(−t/2), t = a² + n·2·ln 2. The powers of −½ stand in the polynomial, where they round nothing.
 #[inline(always)]
-pub(super) fn exp_half_square_lifted<V: Vector>(simd: V::Simd, a: V) -> V {
+pub(super) fn exp_half_square_lifted<V: Arithmetic>(simd: V::Simd, a: V) -> V {
     // ln 2 in two parts, the first so short that its products with n are exact.
     let (high, low) = if is_float32::<V>() {
         (45_426.0 / 65_536.0, 1.428_606_820_309_417_3e-6)
@@ -152,18 +152,18 @@ fn in_minus_half<const N: usize>(coefficients: [f64; N]) -> [f64; N] {
 
 /// exp(x)·2^lift for x ≤ 0, however small, or NaN.
 #[inline(always)]
-fn exp_nonpositive_lifted<V: Vector>(simd: V::Simd, x: V) -> V {
+fn exp_nonpositive_lifted<V: Arithmetic>(simd: V::Simd, x: V) -> V {
     let low = if is_float32::<V>() { -104.0 } else { -746.0 };
     exp_lifted(simd, splat::<V>(simd, low).greater(x))
 }
 
 #[inline(always)]
-pub(super) fn exp_nonpositive<V: Vector>(simd: V::Simd, x: V) -> V {
+pub(super) fn exp_nonpositive<V: Arithmetic>(simd: V::Simd, x: V) -> V {
     exp_nonpositive_lifted(simd, x) * splat(simd, 2f64.powi(-lift::<V>()))
 }
 
 #[inline(always)]
-pub(super) fn exp_nonpositive_or_zero<V: Vector>(simd: V::Simd, x: V) -> V {
+pub(super) fn exp_nonpositive_or_zero<V: Arithmetic>(simd: V::Simd, x: V) -> V {
     let lifted = exp_nonpositive_lifted(simd, x);
     let least = V::Element::MIN_POSITIVE.to_f64() * 2f64.powi(lift::<V>());
     let least = splat(simd, least);
@@ -171,7 +171,7 @@ pub(super) fn exp_nonpositive_or_zero<V: Vector>(simd: V::Simd, x: V) -> V {
 }
 
 #[inline(always)]
-pub(super) fn expm1<V: Vector>(simd: V::Simd, x: V) -> V {
+pub(super) fn expm1<V: Arithmetic>(simd: V::Simd, x: V) -> V {
     let (low, high, tiny) = if is_float32::<V>() {
         (-18.0, 89.0, 2f64.powi(-25))
     } else {
@@ -188,7 +188,7 @@ pub(super) fn expm1<V: Vector>(simd: V::Simd, x: V) -> V {
 }
 
 #[inline(always)]
-pub(super) fn expm1_nonpositive<V: Vector>(simd: V::Simd, x: V) -> V {
+pub(super) fn expm1_nonpositive<V: Arithmetic>(simd: V::Simd, x: V) -> V {
     let low = if is_float32::<V>() { -18.0 } else { -38.0 };
     let x = splat::<V>(simd, low).greater(x);
     let offset = if is_float32::<V>() { 127.0 } else { 1023.0 };

@@ -3,11 +3,11 @@
 use super::coefficients::{LOG_F32, LOG_RATIO_F64};
 use super::exp::ln2;
 use super::{from_exponent, into_exponent, is_float32, polynomial, splat, splat_pattern};
-use crate::simd::Vector;
+use crate::simd::Arithmetic;
 
 /// k + the exponent's bias, as an integer in the lowest bits, and 1 + f, of a positive normal number.
 #[inline(always)]
-fn decompose<V: Vector>(simd: V::Simd, x: V) -> (V, V) {
+fn decompose<V: Arithmetic>(simd: V::Simd, x: V) -> (V, V) {
     // 1 and √½ as integers: their difference carries into the exponent from √2 upward.
     let half_root = splat_pattern::<V>(simd, 0x3f35_04f3, 0x3fe6_a09e_667f_3bcd);
     let gap = splat_pattern::<V>(simd, 0x004a_fb0d, 0x0009_5f61_9980_c433);
@@ -18,7 +18,7 @@ fn decompose<V: Vector>(simd: V::Simd, x: V) -> (V, V) {
 
 /// The number whose lowest bits hold an integer below 2²³ (float32) or 2⁵² (float64), less `offset`.
 #[inline(always)]
-fn to_float<V: Vector>(simd: V::Simd, integer: V, offset: V) -> V {
+fn to_float<V: Arithmetic>(simd: V::Simd, integer: V, offset: V) -> V {
     let carrier = if is_float32::<V>() {
         2f64.powi(23)
     } else {
@@ -29,7 +29,7 @@ fn to_float<V: Vector>(simd: V::Simd, integer: V, offset: V) -> V {
 
 /// k·ln 2 + log(1 + f).
 #[inline(always)]
-fn log_reduced<V: Vector>(simd: V::Simd, k: V, f: V) -> V {
+fn log_reduced<V: Arithmetic>(simd: V::Simd, k: V, f: V) -> V {
     let half = splat::<V>(simd, 0.5);
     let [ln2_high, ln2_low] = ln2::<V>(simd);
     if is_float32::<V>() {
@@ -48,7 +48,7 @@ fn log_reduced<V: Vector>(simd: V::Simd, k: V, f: V) -> V {
 
 /// `log`, the logarithm of x > 0, completed: itself where x is ∞ or NaN, −∞ at 0, NaN below.
 #[inline(always)]
-fn with_edges<V: Vector>(simd: V::Simd, x: V, log: V) -> V {
+fn with_edges<V: Arithmetic>(simd: V::Simd, x: V, log: V) -> V {
     let infinity = splat::<V>(simd, f64::INFINITY);
     let zero = V::zero(simd);
     let edge = V::select(x.eq(zero), -infinity, splat(simd, f64::NAN));
@@ -57,7 +57,7 @@ fn with_edges<V: Vector>(simd: V::Simd, x: V, log: V) -> V {
 }
 
 #[inline(always)]
-pub(super) fn log<V: Vector>(simd: V::Simd, x: V) -> V {
+pub(super) fn log<V: Arithmetic>(simd: V::Simd, x: V) -> V {
     let (least, lift, bias) = if is_float32::<V>() {
         (2f64.powi(-126), 32, 127.0)
     } else {
@@ -76,7 +76,7 @@ pub(super) fn log<V: Vector>(simd: V::Simd, x: V) -> V {
 }
 
 #[inline(always)]
-pub(super) fn log1p<V: Vector>(simd: V::Simd, x: V) -> V {
+pub(super) fn log1p<V: Arithmetic>(simd: V::Simd, x: V) -> V {
     let (bias, tiny) = if is_float32::<V>() {
         (127.0, 2f64.powi(-25))
     } else {
@@ -94,7 +94,7 @@ pub(super) fn log1p<V: Vector>(simd: V::Simd, x: V) -> V {
 }
 
 #[inline(always)]
-pub(super) fn log1p_unit<V: Vector>(simd: V::Simd, x: V) -> V {
+pub(super) fn log1p_unit<V: Arithmetic>(simd: V::Simd, x: V) -> V {
     let zero = V::zero(simd);
     let one = splat::<V>(simd, 1.0);
     let half = splat::<V>(simd, 0.5);

@@ -33,12 +33,12 @@ mod tanh;
 #[cfg(test)]
 mod tests;
 
-use crate::simd::{Element, Vector};
+use crate::simd::{Arithmetic, Element};
 pub(crate) use erf::normal_tail;
 pub(crate) use exp::{exp_lifted, lift};
 
 /// Functions of float32 and float64 vectors.
-pub trait Math: Vector {
+pub trait Math: Arithmetic {
     /// eˣ.
     ///
     /// Error: 0.91 ulp in float32, 0.89 in float64.
@@ -127,22 +127,22 @@ pub trait Math: Vector {
     }
 }
 
-impl<V: Vector> Math for V {}
+impl<V: Arithmetic> Math for V {}
 
 /// Whether the elements are float32; known when compiling, so that the other branch vanishes.
 #[inline(always)]
-const fn is_float32<V: Vector>() -> bool {
+const fn is_float32<V: Arithmetic>() -> bool {
     size_of::<V::Element>() == 4
 }
 
 #[inline(always)]
-pub(crate) fn splat<V: Vector>(simd: V::Simd, value: f64) -> V {
+pub(crate) fn splat<V: Arithmetic>(simd: V::Simd, value: f64) -> V {
     V::splat(simd, V::Element::from_f64(value))
 }
 
 /// The element with this bit pattern, which must not be a NaN's.
 #[inline(always)]
-fn splat_pattern<V: Vector>(simd: V::Simd, float32: u32, float64: u64) -> V {
+fn splat_pattern<V: Arithmetic>(simd: V::Simd, float32: u32, float64: u64) -> V {
     if is_float32::<V>() {
         splat(simd, f64::from(f32::from_bits(float32)))
     } else {
@@ -152,7 +152,7 @@ fn splat_pattern<V: Vector>(simd: V::Simd, float32: u32, float64: u64) -> V {
 
 /// The bit pattern moved up by the mantissa's width: an integer becomes an exponent.
 #[inline(always)]
-fn into_exponent<V: Vector>(x: V) -> V {
+fn into_exponent<V: Arithmetic>(x: V) -> V {
     if is_float32::<V>() {
         x.bit_shl::<23>()
     } else {
@@ -162,7 +162,7 @@ fn into_exponent<V: Vector>(x: V) -> V {
 
 /// The bit pattern moved down by the mantissa's width: a biased exponent becomes an integer.
 #[inline(always)]
-fn from_exponent<V: Vector>(x: V) -> V {
+fn from_exponent<V: Arithmetic>(x: V) -> V {
     if is_float32::<V>() {
         x.bit_shr::<23>()
     } else {
@@ -172,7 +172,7 @@ fn from_exponent<V: Vector>(x: V) -> V {
 
 /// c₀ + c₁x + c₂x² + …, by Horner's rule.
 #[inline(always)]
-fn polynomial<V: Vector, const N: usize>(simd: V::Simd, x: V, coefficients: [f64; N]) -> V {
+fn polynomial<V: Arithmetic, const N: usize>(simd: V::Simd, x: V, coefficients: [f64; N]) -> V {
     let mut sum = splat::<V>(simd, coefficients[N - 1]);
     let mut at = N - 1;
     while at > 0 {

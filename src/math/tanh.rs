@@ -2,7 +2,7 @@
 
 use super::coefficients::{TANH_F32, TANH_F64};
 use super::{exp, is_float32, polynomial, splat, splat_pattern};
-use crate::simd::Vector;
+use crate::simd::Arithmetic;
 
 /// With |x| = n·ln(2)/2 + r, e = 2⁻ⁿ and T = tanh r,
 ///
@@ -10,7 +10,7 @@ use crate::simd::Vector;
 ///
 /// The first term is exact. The second is small beside it, so that its errors hardly count; for n = 0 it is T itself.
 #[inline(always)]
-pub(super) fn tanh<V: Vector>(simd: V::Simd, x: V) -> V {
+pub(super) fn tanh<V: Arithmetic>(simd: V::Simd, x: V) -> V {
     const LN2: f64 = std::f64::consts::LN_2;
     let high = if is_float32::<V>() { 9.5 } else { 20.0 };
     let a = splat::<V>(simd, high).lesser(x.abs());
@@ -43,7 +43,7 @@ pub(super) fn tanh<V: Vector>(simd: V::Simd, x: V) -> V {
 
 /// With e = exp(−|x|) and w = e/(1 + e): 1 − w for x ≥ 0, e − e·w for x < 0.
 #[inline(always)]
-pub(super) fn sigmoid<V: Vector>(simd: V::Simd, x: V) -> V {
+pub(super) fn sigmoid<V: Arithmetic>(simd: V::Simd, x: V) -> V {
     let one = splat::<V>(simd, 1.0);
     let e = exp::exp_nonpositive(simd, x.bit_or(splat(simd, -0.0)));
     let w = e / (one + e);

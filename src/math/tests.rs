@@ -1,7 +1,7 @@
 //! Errors in units in the last place: float32 against the standard library's float64 functions.
 
 use super::Math;
-use crate::simd::{Element, Isa, Kernel, Simd, Vector};
+use crate::simd::{Arithmetic, Element, Isa, Kernel, Simd, Vector};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Function {

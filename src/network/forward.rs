@@ -11,7 +11,7 @@ use crate::gemm::pack::{Scale, Source, pack_rows, unpack_rows};
 use crate::gemm::{Epilogue, PANEL, panel_stride};
 use crate::pool::{Member, Shared};
 use crate::random::DropoutMask;
-use crate::simd::{Element, Kernel, Simd, Vector};
+use crate::simd::{Arithmetic, Element, Kernel, Simd, Vector};
 use crate::softmax;
 use std::ops::Range;
 use std::ptr::null_mut;

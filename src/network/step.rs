@@ -14,7 +14,7 @@ use crate::loss::{self, PanelTargets, Prepared, SumLosses};
 use crate::optim::{Clip, State, clip_scale};
 use crate::phase::{self, Phase};
 use crate::pool::{Member, Shared};
-use crate::simd::{Element, Kernel, Simd, Vector};
+use crate::simd::{Arithmetic, Element, Kernel, Simd, Vector};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How a pass goes on after its gradients.

@@ -5,7 +5,7 @@
 //! in index order in float64. Chunks begin anew where parameters that are not trained lie between.
 
 use super::Optimizer;
-use crate::simd::{Element, Mask, Simd, Vector};
+use crate::simd::{Arithmetic, Element, Mask, Simd, Vector};
 
 /// Σ g² of at most one chunk, rounded to the element type.
 #[inline(always)]

@@ -11,7 +11,7 @@
 
 use super::philox::RoundKeys;
 use super::{Purpose, Stream};
-use crate::simd::{Element, Mask, Simd, Vector};
+use crate::simd::{Arithmetic, Element, Mask, Simd, Vector};
 
 /// Rows of a panel.
 const ROWS: usize = 16;

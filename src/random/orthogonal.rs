@@ -6,7 +6,7 @@
 
 use super::{Stream, fill};
 use crate::error::Result;
-use crate::simd::{Element, Isa, Kernel, Simd, Vector};
+use crate::simd::{Arithmetic, Element, Isa, Kernel, Simd, Vector};
 
 /// Vectors whose projections are taken off together: as many chains as hide one's latency.
 const GROUP: usize = 4;

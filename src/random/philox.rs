@@ -89,7 +89,7 @@ fn round<V: Vector<Element = f64>, const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simd::{Isa, Kernel, Simd};
+    use crate::simd::{Arithmetic, Isa, Kernel, Simd};
 
     /// The vectors that the authors publish with their code (Random123, `kat_vectors`).
     #[test]

@@ -1,6 +1,6 @@
 //! AVX2 with FMA: 8 lanes of float32, 4 of float64.
 
-use super::{Kernel, MOST_TURNED, Mask, Rows, Simd, Vector};
+use super::{Arithmetic, Kernel, MOST_TURNED, Mask, Rows, Simd, Vector};
 use std::arch::x86_64::*;
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
@@ -137,37 +137,15 @@ macro_rules! vector {
             }
         }
 
-        impl Vector for $vector {
+        impl Arithmetic for $vector {
             type Element = $t;
             type Simd = Avx2;
             type Mask = $mask;
-            const LANES: usize = $lanes;
-            const TURNED: usize = $turned;
 
             #[inline(always)]
             fn splat(_: Avx2, value: $t) -> Self {
                 // SAFETY: the token proves the instruction set.
                 Self(unsafe { $set1(value) })
-            }
-            #[inline(always)]
-            unsafe fn load(_: Avx2, source: *const $t) -> Self {
-                // SAFETY: the caller vouches for the memory, the token for the instruction set.
-                Self(unsafe { $loadu(source) })
-            }
-            #[inline(always)]
-            unsafe fn store(self, target: *mut $t) {
-                // SAFETY: the caller vouches for the memory, `self` for the instruction set.
-                unsafe { $storeu(target, self.0) }
-            }
-            #[inline(always)]
-            unsafe fn load_partial(_: Avx2, source: *const $t, count: usize) -> Self {
-                // SAFETY: as `load`; lanes that are masked off are not touched.
-                Self(unsafe { $maskload(source, $lane_mask(count)) })
-            }
-            #[inline(always)]
-            unsafe fn store_partial(self, target: *mut $t, count: usize) {
-                // SAFETY: as `store`; lanes that are masked off are not touched.
-                unsafe { $maskstore(target, $lane_mask(count), self.0) }
             }
             #[inline(always)]
             fn mul_add(self, factor: Self, addend: Self) -> Self {
@@ -215,15 +193,6 @@ macro_rules! vector {
                 Self(unsafe { $blendv(if_false.0, if_true.0, mask.0) })
             }
             #[inline(always)]
-            fn mask_from_bits(_: Avx2, bits: u32) -> $mask {
-                // SAFETY: the token proves the instruction set.
-                unsafe {
-                    let positions = $bit_positions;
-                    let lanes = _mm256_and_si256($int_set1(bits as _), positions);
-                    $mask($from_int($int_cmpeq(lanes, positions)))
-                }
-            }
-            #[inline(always)]
             fn bit_and(self, other: Self) -> Self {
                 // SAFETY: a vector exists only where its instruction set does; so below.
                 Self(unsafe { $and(self.0, other.0) })
@@ -267,6 +236,41 @@ macro_rules! vector {
             fn bit_shr<const N: u32>(self) -> Self {
                 // SAFETY: as above.
                 Self(unsafe { $from_int($srl($to_int(self.0), _mm_cvtsi32_si128(N as i32))) })
+            }
+        }
+
+        impl Vector for $vector {
+            const LANES: usize = $lanes;
+            const TURNED: usize = $turned;
+
+            #[inline(always)]
+            unsafe fn load(_: Avx2, source: *const $t) -> Self {
+                // SAFETY: the caller vouches for the memory, the token for the instruction set.
+                Self(unsafe { $loadu(source) })
+            }
+            #[inline(always)]
+            unsafe fn store(self, target: *mut $t) {
+                // SAFETY: the caller vouches for the memory, `self` for the instruction set.
+                unsafe { $storeu(target, self.0) }
+            }
+            #[inline(always)]
+            unsafe fn load_partial(_: Avx2, source: *const $t, count: usize) -> Self {
+                // SAFETY: as `load`; lanes that are masked off are not touched.
+                Self(unsafe { $maskload(source, $lane_mask(count)) })
+            }
+            #[inline(always)]
+            unsafe fn store_partial(self, target: *mut $t, count: usize) {
+                // SAFETY: as `store`; lanes that are masked off are not touched.
+                unsafe { $maskstore(target, $lane_mask(count), self.0) }
+            }
+            #[inline(always)]
+            fn mask_from_bits(_: Avx2, bits: u32) -> $mask {
+                // SAFETY: the token proves the instruction set.
+                unsafe {
+                    let positions = $bit_positions;
+                    let lanes = _mm256_and_si256($int_set1(bits as _), positions);
+                    $mask($from_int($int_cmpeq(lanes, positions)))
+                }
             }
             #[inline(always)]
             unsafe fn columns(_: Avx2, rows: Rows<$t>, part: usize) -> [Self; MOST_TURNED] {

@@ -1,6 +1,6 @@
 //! AVX-512 (F, VL, BW, DQ): 16 lanes of float32, 8 of float64.
 
-use super::{Kernel, MOST_TURNED, Mask, Rows, Simd, Vector};
+use super::{Arithmetic, Kernel, MOST_TURNED, Mask, Rows, Simd, Vector};
 use std::arch::x86_64::*;
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
@@ -123,37 +123,15 @@ macro_rules! vector {
             }
         }
 
-        impl Vector for $vector {
+        impl Arithmetic for $vector {
             type Element = $t;
             type Simd = Avx512;
             type Mask = LaneBits<$bits>;
-            const LANES: usize = $lanes;
-            const TURNED: usize = $turned;
 
             #[inline(always)]
             fn splat(_: Avx512, value: $t) -> Self {
                 // SAFETY: the token proves the instruction set.
                 Self(unsafe { $set1(value) })
-            }
-            #[inline(always)]
-            unsafe fn load(_: Avx512, source: *const $t) -> Self {
-                // SAFETY: the caller vouches for the memory, the token for the instruction set.
-                Self(unsafe { $loadu(source) })
-            }
-            #[inline(always)]
-            unsafe fn store(self, target: *mut $t) {
-                // SAFETY: the caller vouches for the memory, `self` for the instruction set.
-                unsafe { $storeu(target, self.0) }
-            }
-            #[inline(always)]
-            unsafe fn load_partial(_: Avx512, source: *const $t, count: usize) -> Self {
-                // SAFETY: as `load`; lanes that are masked off are not touched.
-                Self(unsafe { $maskload(Self::lanes_below(count), source) })
-            }
-            #[inline(always)]
-            unsafe fn store_partial(self, target: *mut $t, count: usize) {
-                // SAFETY: as `store`; lanes that are masked off are not touched.
-                unsafe { $maskstore(target, Self::lanes_below(count), self.0) }
             }
             #[inline(always)]
             fn mul_add(self, factor: Self, addend: Self) -> Self {
@@ -206,10 +184,6 @@ macro_rules! vector {
                 unsafe { Self($keep($cmp::<_CMP_NLT_UQ>(size.0, floor.0), self.0)) }
             }
             #[inline(always)]
-            fn mask_from_bits(_: Avx512, bits: u32) -> Self::Mask {
-                LaneBits(bits as $bits)
-            }
-            #[inline(always)]
             fn bit_and(self, other: Self) -> Self {
                 // SAFETY: as above.
                 Self(unsafe { $and(self.0, other.0) })
@@ -253,6 +227,36 @@ macro_rules! vector {
             fn bit_shr<const N: u32>(self) -> Self {
                 // SAFETY: as above.
                 Self(unsafe { $from_int($srl($to_int(self.0), _mm_cvtsi32_si128(N as i32))) })
+            }
+        }
+
+        impl Vector for $vector {
+            const LANES: usize = $lanes;
+            const TURNED: usize = $turned;
+
+            #[inline(always)]
+            unsafe fn load(_: Avx512, source: *const $t) -> Self {
+                // SAFETY: the caller vouches for the memory, the token for the instruction set.
+                Self(unsafe { $loadu(source) })
+            }
+            #[inline(always)]
+            unsafe fn store(self, target: *mut $t) {
+                // SAFETY: the caller vouches for the memory, `self` for the instruction set.
+                unsafe { $storeu(target, self.0) }
+            }
+            #[inline(always)]
+            unsafe fn load_partial(_: Avx512, source: *const $t, count: usize) -> Self {
+                // SAFETY: as `load`; lanes that are masked off are not touched.
+                Self(unsafe { $maskload(Self::lanes_below(count), source) })
+            }
+            #[inline(always)]
+            unsafe fn store_partial(self, target: *mut $t, count: usize) {
+                // SAFETY: as `store`; lanes that are masked off are not touched.
+                unsafe { $maskstore(target, Self::lanes_below(count), self.0) }
+            }
+            #[inline(always)]
+            fn mask_from_bits(_: Avx512, bits: u32) -> Self::Mask {
+                LaneBits(bits as $bits)
             }
             #[inline(always)]
             unsafe fn columns(_: Avx512, rows: Rows<$t>, part: usize) -> [Self; MOST_TURNED] {

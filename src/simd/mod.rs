@@ -1,6 +1,7 @@
 //! Vectors of one instruction set.
 //!
-//! A kernel is written once, over [`Vector`], and compiled once for every [`Simd`]. A value of a type that
+//! A kernel is written once, over [`Vector`], and compiled once for every [`Simd`]; a function of numbers over
+//! [`Arithmetic`], so that it takes several vectors at a time as well. A value of a type that
 //! implements `Simd` exists only on a machine that has the instruction set, so holding one proves that its
 //! instructions may be executed; that is what makes the methods of `Vector` safe.
 //!
@@ -15,6 +16,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod control;
+mod four;
 mod isa;
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -28,6 +30,7 @@ use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
 use crate::buffer::Plain;
 pub use control::FloatControl;
+pub use four::{FOUR, Four};
 pub use isa::Isa;
 pub use rows::{Opaque, Rows};
 
@@ -133,7 +136,11 @@ element!(f32, u32, F32, "float32", 16);
 element!(f64, u64, F64, "float64", 8);
 
 /// The outcome of a comparison, lane by lane.
-pub trait Mask: Copy + BitAnd<Output = Self> + BitOr<Output = Self> + Not<Output = Self> {
+pub trait Choice: Copy + BitAnd<Output = Self> + BitOr<Output = Self> + Not<Output = Self> {}
+impl<M: Copy + BitAnd<Output = Self> + BitOr<Output = Self> + Not<Output = Self>> Choice for M {}
+
+/// The outcome of a comparison of vectors.
+pub trait Mask: Choice {
     /// Lane i as bit i.
     fn to_bits(self) -> u32;
     #[inline(always)]
@@ -164,8 +171,8 @@ pub fn prefetch_far(address: *const u8) {
     let _ = address;
 }
 
-/// `LANES` elements in a register (or, in the portable form, an array).
-pub trait Vector:
+/// Numbers side by side, with which the same is done: a vector, or [`Four`].
+pub trait Arithmetic:
     Copy
     + Send
     + Sync
@@ -176,10 +183,9 @@ pub trait Vector:
     + Neg<Output = Self>
     + 'static
 {
-    type Element: Element<Vector<Self::Simd> = Self>;
+    type Element: Element;
     type Simd: Simd;
-    type Mask: Mask;
-    const LANES: usize;
+    type Mask: Choice;
 
     fn splat(simd: Self::Simd, value: Self::Element) -> Self;
     fn splat_bits(simd: Self::Simd, bits: <Self::Element as Element>::Bits) -> Self {
@@ -188,6 +194,64 @@ pub trait Vector:
     fn zero(simd: Self::Simd) -> Self {
         Self::splat(simd, Self::Element::ZERO)
     }
+
+    /// self · factor + addend, rounded once.
+    fn mul_add(self, factor: Self, addend: Self) -> Self;
+    fn sqrt(self) -> Self;
+    fn abs(self) -> Self;
+
+    /// self < other; false where either is NaN.
+    fn lt(self, other: Self) -> Self::Mask;
+    /// self ≤ other; false where either is NaN.
+    fn le(self, other: Self) -> Self::Mask;
+    /// self = other; false where either is NaN.
+    fn eq(self, other: Self) -> Self::Mask;
+    #[inline(always)]
+    fn gt(self, other: Self) -> Self::Mask {
+        other.lt(self)
+    }
+    #[inline(always)]
+    fn ge(self, other: Self) -> Self::Mask {
+        other.le(self)
+    }
+    #[inline(always)]
+    fn is_nan(self) -> Self::Mask {
+        !self.eq(self)
+    }
+    fn select(mask: Self::Mask, if_true: Self, if_false: Self) -> Self;
+    /// Zero in the lanes where `size` is below `floor`; NaN is not below.
+    #[inline(always)]
+    fn zero_where_below(self, size: Self, floor: Self) -> Self {
+        Self::select(size.lt(floor), self.bit_xor(self), self)
+    }
+    /// self < other ? self : other; hence `other` where either is NaN or both are zero.
+    #[inline(always)]
+    fn lesser(self, other: Self) -> Self {
+        Self::select(self.lt(other), self, other)
+    }
+    /// self > other ? self : other; hence `other` where either is NaN or both are zero.
+    #[inline(always)]
+    fn greater(self, other: Self) -> Self {
+        Self::select(self.gt(other), self, other)
+    }
+
+    fn bit_and(self, other: Self) -> Self;
+    fn bit_or(self, other: Self) -> Self;
+    fn bit_xor(self, other: Self) -> Self;
+    /// The bit patterns added as integers, wrapping.
+    fn bit_add(self, other: Self) -> Self;
+    /// The bit patterns subtracted as integers, wrapping.
+    fn bit_sub(self, other: Self) -> Self;
+    /// The lower halves of the bit patterns multiplied as integers: the whole product.
+    fn bit_mul_low(self, other: Self) -> Self;
+    fn bit_shl<const N: u32>(self) -> Self;
+    /// Shifts zeros in.
+    fn bit_shr<const N: u32>(self) -> Self;
+}
+
+/// `LANES` elements in a register (or, in the portable form, an array).
+pub trait Vector: Arithmetic<Mask: Mask> {
+    const LANES: usize;
 
     /// # Safety
     /// `LANES` elements may be read at `source`; no alignment is needed.
@@ -242,61 +306,8 @@ pub trait Vector:
         // SAFETY: the slice holds that many elements.
         unsafe { self.store_partial(target.as_mut_ptr(), target.len()) }
     }
-
-    /// self · factor + addend, rounded once.
-    fn mul_add(self, factor: Self, addend: Self) -> Self;
-    fn sqrt(self) -> Self;
-    fn abs(self) -> Self;
-
-    /// self < other; false where either is NaN.
-    fn lt(self, other: Self) -> Self::Mask;
-    /// self ≤ other; false where either is NaN.
-    fn le(self, other: Self) -> Self::Mask;
-    /// self = other; false where either is NaN.
-    fn eq(self, other: Self) -> Self::Mask;
-    #[inline(always)]
-    fn gt(self, other: Self) -> Self::Mask {
-        other.lt(self)
-    }
-    #[inline(always)]
-    fn ge(self, other: Self) -> Self::Mask {
-        other.le(self)
-    }
-    #[inline(always)]
-    fn is_nan(self) -> Self::Mask {
-        !self.eq(self)
-    }
-    fn select(mask: Self::Mask, if_true: Self, if_false: Self) -> Self;
-    /// Zero in the lanes where `size` is below `floor`; NaN is not below.
-    #[inline(always)]
-    fn zero_where_below(self, size: Self, floor: Self) -> Self {
-        Self::select(size.lt(floor), self.bit_xor(self), self)
-    }
-    /// self < other ? self : other; hence `other` where either is NaN or both are zero.
-    #[inline(always)]
-    fn lesser(self, other: Self) -> Self {
-        Self::select(self.lt(other), self, other)
-    }
-    /// self > other ? self : other; hence `other` where either is NaN or both are zero.
-    #[inline(always)]
-    fn greater(self, other: Self) -> Self {
-        Self::select(self.gt(other), self, other)
-    }
     /// Lane i is bit i.
     fn mask_from_bits(simd: Self::Simd, bits: u32) -> Self::Mask;
-
-    fn bit_and(self, other: Self) -> Self;
-    fn bit_or(self, other: Self) -> Self;
-    fn bit_xor(self, other: Self) -> Self;
-    /// The bit patterns added as integers, wrapping.
-    fn bit_add(self, other: Self) -> Self;
-    /// The bit patterns subtracted as integers, wrapping.
-    fn bit_sub(self, other: Self) -> Self;
-    /// The lower halves of the bit patterns multiplied as integers: the whole product.
-    fn bit_mul_low(self, other: Self) -> Self;
-    fn bit_shl<const N: u32>(self) -> Self;
-    /// Shifts zeros in.
-    fn bit_shr<const N: u32>(self) -> Self;
 
     /// Columns that [`Vector::columns`] turns at a time; divides `LANES`.
     const TURNED: usize = 2;

@@ -3,7 +3,7 @@
 // Whether calling an intrinsic of the baseline is unsafe depends on the compiler's version.
 #![allow(unused_unsafe)]
 
-use super::{Kernel, Mask, Simd, Vector};
+use super::{Arithmetic, Kernel, Mask, Simd, Vector};
 use std::arch::aarch64::*;
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
@@ -98,44 +98,15 @@ macro_rules! vector {
             }
         }
 
-        impl Vector for $vector {
+        impl Arithmetic for $vector {
             type Element = $t;
             type Simd = Neon;
             type Mask = $mask;
-            const LANES: usize = $lanes;
 
             #[inline(always)]
             fn splat(_: Neon, value: $t) -> Self {
                 // SAFETY: as above.
                 Self(unsafe { $dup(value) })
-            }
-            #[inline(always)]
-            unsafe fn load(_: Neon, source: *const $t) -> Self {
-                // SAFETY: the caller vouches for the memory.
-                Self(unsafe { $load(source) })
-            }
-            #[inline(always)]
-            unsafe fn store(self, target: *mut $t) {
-                // SAFETY: the caller vouches for the memory.
-                unsafe { $store(target, self.0) }
-            }
-            #[inline(always)]
-            unsafe fn load_partial(simd: Neon, source: *const $t, count: usize) -> Self {
-                let mut lanes: [$t; $lanes] = [0.0; $lanes];
-                for (i, lane) in lanes.iter_mut().enumerate().take(count) {
-                    // SAFETY: the caller vouches for `count` elements.
-                    *lane = unsafe { *source.add(i) };
-                }
-                Self::load_slice(simd, &lanes)
-            }
-            #[inline(always)]
-            unsafe fn store_partial(self, target: *mut $t, count: usize) {
-                let mut lanes: [$t; $lanes] = [0.0; $lanes];
-                self.store_slice(&mut lanes);
-                for (i, lane) in lanes.iter().enumerate().take(count) {
-                    // SAFETY: the caller vouches for `count` elements.
-                    unsafe { *target.add(i) = *lane };
-                }
             }
             #[inline(always)]
             fn mul_add(self, factor: Self, addend: Self) -> Self {
@@ -171,18 +142,6 @@ macro_rules! vector {
             fn select(mask: $mask, if_true: Self, if_false: Self) -> Self {
                 // SAFETY: as above.
                 Self(unsafe { $select(mask.0, if_true.0, if_false.0) })
-            }
-            #[inline(always)]
-            fn mask_from_bits(_: Neon, bits: u32) -> $mask {
-                let mut positions: [$bits; $lanes] = [0; $lanes];
-                for (i, position) in positions.iter_mut().enumerate() {
-                    *position = 1 << i;
-                }
-                // SAFETY: as above; the array holds a vector.
-                unsafe {
-                    let positions = $int_load(positions.as_ptr());
-                    $mask($int_eq($and($int_dup(bits.into()), positions), positions))
-                }
             }
             #[inline(always)]
             fn bit_and(self, other: Self) -> Self {
@@ -223,6 +182,51 @@ macro_rules! vector {
             fn bit_shr<const N: u32>(self) -> Self {
                 // SAFETY: as above; a negative count shifts to the right.
                 Self(unsafe { $from_bits($shift($to_bits(self.0), $shift_dup(-(N as i32) as _))) })
+            }
+        }
+
+        impl Vector for $vector {
+            const LANES: usize = $lanes;
+
+            #[inline(always)]
+            unsafe fn load(_: Neon, source: *const $t) -> Self {
+                // SAFETY: the caller vouches for the memory.
+                Self(unsafe { $load(source) })
+            }
+            #[inline(always)]
+            unsafe fn store(self, target: *mut $t) {
+                // SAFETY: the caller vouches for the memory.
+                unsafe { $store(target, self.0) }
+            }
+            #[inline(always)]
+            unsafe fn load_partial(simd: Neon, source: *const $t, count: usize) -> Self {
+                let mut lanes: [$t; $lanes] = [0.0; $lanes];
+                for (i, lane) in lanes.iter_mut().enumerate().take(count) {
+                    // SAFETY: the caller vouches for `count` elements.
+                    *lane = unsafe { *source.add(i) };
+                }
+                Self::load_slice(simd, &lanes)
+            }
+            #[inline(always)]
+            unsafe fn store_partial(self, target: *mut $t, count: usize) {
+                let mut lanes: [$t; $lanes] = [0.0; $lanes];
+                self.store_slice(&mut lanes);
+                for (i, lane) in lanes.iter().enumerate().take(count) {
+                    // SAFETY: the caller vouches for `count` elements.
+                    unsafe { *target.add(i) = *lane };
+                }
+            }
+            #[inline(always)]
+            fn mask_from_bits(_: Neon, bits: u32) -> $mask {
+                let mut positions: [$bits; $lanes] = [0; $lanes];
+                for (i, position) in positions.iter_mut().enumerate() {
+                    *position = 1 << i;
+                }
+                // SAFETY: as above; the array holds a vector.
+                unsafe {
+                    let positions = $int_load(positions.as_ptr());
+                    $mask($int_eq($and($int_dup(bits.into()), positions), positions))
+                }
             }
         }
     };

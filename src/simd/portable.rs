@@ -1,6 +1,6 @@
 //! The portable form: arrays, plain loops, and a fused multiply-add that needs no such instruction.
 
-use super::{Element, Kernel, Mask, Simd, Vector};
+use super::{Arithmetic, Element, Kernel, Mask, Simd, Vector};
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
 /// An array from its index, by a loop: closures might not be inlined.
@@ -184,43 +184,14 @@ macro_rules! lanes {
             }
         }
 
-        impl<const N: usize, const M: usize> Vector for Lanes<$t, $lanes, N, M> {
+        impl<const N: usize, const M: usize> Arithmetic for Lanes<$t, $lanes, N, M> {
             type Element = $t;
             type Simd = Portable<N, M>;
             type Mask = LaneMask<$lanes>;
-            const LANES: usize = $lanes;
 
             #[inline(always)]
             fn splat(_: Self::Simd, value: $t) -> Self {
                 Self([value; $lanes])
-            }
-            #[inline(always)]
-            unsafe fn load(_: Self::Simd, source: *const $t) -> Self {
-                // SAFETY: the caller vouches for LANES elements; an array of them has their alignment.
-                Self(unsafe { source.cast::<[$t; $lanes]>().read() })
-            }
-            #[inline(always)]
-            unsafe fn store(self, target: *mut $t) {
-                // SAFETY: the caller vouches for LANES elements; an array of them has their alignment.
-                unsafe { target.cast::<[$t; $lanes]>().write(self.0) }
-            }
-            #[inline(always)]
-            unsafe fn load_partial(_: Self::Simd, source: *const $t, count: usize) -> Self {
-                Self(each!(i => {
-                    if i < count {
-                        // SAFETY: one of the first `count` elements, for which the caller vouches.
-                        unsafe { source.add(i).read() }
-                    } else {
-                        0.0
-                    }
-                }))
-            }
-            #[inline(always)]
-            unsafe fn store_partial(self, target: *mut $t, count: usize) {
-                for i in 0..count.min($lanes) {
-                    // SAFETY: the caller vouches for `count` elements.
-                    unsafe { target.add(i).write(self.0[i]) }
-                }
             }
             #[inline(always)]
             fn mul_add(self, factor: Self, addend: Self) -> Self {
@@ -257,10 +228,6 @@ macro_rules! lanes {
                 }))
             }
             #[inline(always)]
-            fn mask_from_bits(_: Self::Simd, bits: u32) -> Self::Mask {
-                LaneMask(each!(i => bits >> i & 1 == 1))
-            }
-            #[inline(always)]
             fn bit_and(self, other: Self) -> Self {
                 Self(each!(i => self.0[i].bits(other.0[i], |a, b| a & b)))
             }
@@ -294,6 +261,43 @@ macro_rules! lanes {
             #[inline(always)]
             fn bit_shr<const K: u32>(self) -> Self {
                 Self(each!(i => self.0[i].bits(0.0, |a, _| a >> K)))
+            }
+        }
+
+        impl<const N: usize, const M: usize> Vector for Lanes<$t, $lanes, N, M> {
+            const LANES: usize = $lanes;
+
+            #[inline(always)]
+            unsafe fn load(_: Self::Simd, source: *const $t) -> Self {
+                // SAFETY: the caller vouches for LANES elements; an array of them has their alignment.
+                Self(unsafe { source.cast::<[$t; $lanes]>().read() })
+            }
+            #[inline(always)]
+            unsafe fn store(self, target: *mut $t) {
+                // SAFETY: the caller vouches for LANES elements; an array of them has their alignment.
+                unsafe { target.cast::<[$t; $lanes]>().write(self.0) }
+            }
+            #[inline(always)]
+            unsafe fn load_partial(_: Self::Simd, source: *const $t, count: usize) -> Self {
+                Self(each!(i => {
+                    if i < count {
+                        // SAFETY: one of the first `count` elements, for which the caller vouches.
+                        unsafe { source.add(i).read() }
+                    } else {
+                        0.0
+                    }
+                }))
+            }
+            #[inline(always)]
+            unsafe fn store_partial(self, target: *mut $t, count: usize) {
+                for i in 0..count.min($lanes) {
+                    // SAFETY: the caller vouches for `count` elements.
+                    unsafe { target.add(i).write(self.0[i]) }
+                }
+            }
+            #[inline(always)]
+            fn mask_from_bits(_: Self::Simd, bits: u32) -> Self::Mask {
+                LaneMask(each!(i => bits >> i & 1 == 1))
             }
         }
     };

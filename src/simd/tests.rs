@@ -2,7 +2,7 @@
 
 mod disassembly;
 
-use super::{Element, Isa, Kernel, Mask, Simd, Vector};
+use super::{Arithmetic, Element, Isa, Kernel, Mask, Simd, Vector};
 
 /// Values that find the edges: zeros, subnormals, ties, large, infinite, NaN, and some in between.
 fn values<T: Element>() -> Vec<T> {
