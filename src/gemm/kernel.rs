@@ -67,7 +67,7 @@ pub struct Tile<'a, T> {
 impl<T> Tile<'_, T> {
     /// The tile that lies `tile` tiles of `rows` rows further down, where each is done by a call of its own.
     #[inline(always)]
-    pub(super) fn below(&self, tile: usize, rows: usize) -> Self
+    pub fn below(&self, tile: usize, rows: usize) -> Self
     where
         T: Copy,
     {
@@ -130,7 +130,7 @@ impl<T> Ahead<T> {
 
     /// Asks for some rows, `elements` long.
     #[inline(always)]
-    fn ask(&self, rows: Range<usize>, elements: usize) {
+    pub fn ask(&self, rows: Range<usize>, elements: usize) {
         for r in rows {
             for buffer in &self.buffers[..self.count.min(MOST_BUFFERS)] {
                 for at in (0..elements).step_by(LINE / size_of::<T>()) {
@@ -306,24 +306,38 @@ pub(super) fn tile_vectors<S: Simd>(rows: usize) -> usize {
     if rows <= 2 { 8 } else { S::TILE_VECTORS }
 }
 
-/// Runs `count` tiles, one below the other, of `rows` ≤ `TILE_ROWS` rows and `vectors` vectors, of which `columns` columns of
-/// C exist: B is padded to whole panels, C need not be.
+/// What a tile measures, and what becomes of it.
+#[derive(Clone, Copy)]
+pub struct TileShape {
+    /// No more than `TILE_ROWS`.
+    pub rows: usize,
+    pub vectors: usize,
+    /// Columns of C that exist from the first on: B is padded to whole panels, C need not be.
+    pub columns: usize,
+    pub epilogue: Epilogue,
+}
+
+/// Runs `count` tiles, one below the other.
 ///
 /// # Safety
-/// As [`tile`], of each.
+/// The machine has the instruction set (a token proves it), and all of the tiles' elements of A, B, C, the kept outputs
+/// and the start lie in memory that may be read, C also written, with no other thread at it.
 ///
 /// # Panics
 /// On a shape that [`tile_vectors`] does not give.
 #[inline(always)]
-pub(super) unsafe fn run_tiles<S: Simd, T: Element>(
+pub unsafe fn run_tiles<S: Simd, T: Element>(
     simd: S,
-    epilogue: Epilogue,
-    rows: usize,
-    vectors: usize,
-    columns: usize,
+    shape: TileShape,
     t: &Tile<'_, T>,
     count: usize,
 ) {
+    let TileShape {
+        rows,
+        vectors,
+        columns,
+        epilogue,
+    } = shape;
     if columns >= vectors * T::Vector::<S>::LANES {
         simd.call(AnyShape {
             epilogue,

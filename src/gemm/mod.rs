@@ -36,7 +36,7 @@ mod tests;
 pub use blocks::{Caches, caches};
 pub use grid::{LOCAL_LEN, LOCAL_ROW, packed_len};
 pub use kernel::{Ahead, Epilogue, MOST_BUFFERS, Start};
-pub use product::{Join, Operand, Product, Target};
+pub use product::{Join, Operand, Product, Target, Tiles};
 pub use sums::sum_rows;
 
 /// Rows of the batch (or outputs of packed weights) side by side in a panel, whatever the element and the machine.

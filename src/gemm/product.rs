@@ -3,7 +3,7 @@
 use super::PANEL;
 use super::chains::{Chains, chained};
 use super::grid::{Grid, packed_depth};
-use super::kernel::{Ahead, Epilogue, Start, Tile, run_tiles};
+use super::kernel::{Ahead, Epilogue, Start, Tile, TileShape, run_tiles};
 use crate::simd::{Element, Kernel, Simd, Vector};
 use std::ops::Range;
 
@@ -68,6 +68,40 @@ impl Join {
     }
 }
 
+/// Who computes a product's tiles.
+pub trait Tiles<T: Element> {
+    /// The most rows of a tile.
+    #[inline(always)]
+    fn most_rows<S: Simd>(&self) -> usize {
+        S::TILE_ROWS
+    }
+
+    /// Some tiles, as [`run_tiles`] does them.
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn run<S: Simd>(&mut self, simd: S, shape: TileShape, t: &Tile<'_, T>, count: usize);
+
+    /// A rectangle (rows, columns), a group of columns of a block, is finished, and near.
+    fn after(&mut self, rows: Range<usize>, columns: Range<usize>);
+}
+
+/// The micro-kernel's tiles, and what is told of every finished rectangle.
+struct Plain<F>(F);
+
+impl<T: Element, F: FnMut(Range<usize>, Range<usize>)> Tiles<T> for Plain<F> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(&mut self, simd: S, shape: TileShape, t: &Tile<'_, T>, count: usize) {
+        // SAFETY: the caller's.
+        unsafe { run_tiles(simd, shape, t, count) }
+    }
+
+    #[inline(always)]
+    fn after(&mut self, rows: Range<usize>, columns: Range<usize>) {
+        (self.0)(rows, columns);
+    }
+}
+
 /// C ← A · B for `rows` × `columns` elements, over `k`.
 ///
 /// Work is numbered in *units*, one row tile by one group of columns each, row tiles outermost, so that a range of
@@ -125,9 +159,25 @@ impl<T: Element> Product<T> {
         simd: S,
         share: impl FnOnce(usize) -> Range<usize>,
         packed: *mut T,
-        mut after: impl FnMut(Range<usize>, Range<usize>),
+        after: impl FnMut(Range<usize>, Range<usize>),
     ) {
-        let grid = &Grid::of::<S, T>(self);
+        // SAFETY: the caller's.
+        unsafe { self.run_with(simd, share, packed, &mut Plain(after)) }
+    }
+
+    /// As [`Product::run`], the tiles computed by someone else.
+    ///
+    /// # Safety
+    /// As there; the rectangles of C are whatever `work` makes of them.
+    #[inline(always)]
+    pub unsafe fn run_with<S: Simd, W: Tiles<T>>(
+        &self,
+        simd: S,
+        share: impl FnOnce(usize) -> Range<usize>,
+        packed: *mut T,
+        work: &mut W,
+    ) {
+        let grid = &Grid::of::<S, T>(self, work.most_rows::<S>());
         let all = grid.tiles * grid.groups;
         if all == 0 {
             return;
@@ -143,7 +193,7 @@ impl<T: Element> Product<T> {
                 tiles,
                 groups,
                 packed,
-                after: &mut after,
+                work: &mut *work,
             });
         }
     }
@@ -157,6 +207,7 @@ impl<T: Element> Product<T> {
         grid: &Grid,
         block: &Block<T>,
         columns: Range<usize>,
+        work: &mut impl Tiles<T>,
     ) {
         let lanes = T::Vector::<S>::LANES;
         // LOOP 4: parts of k.
@@ -188,7 +239,7 @@ impl<T: Element> Product<T> {
                         k: k..k + k_here,
                     };
                     // SAFETY: the caller's.
-                    unsafe { self.run_tiles(simd, grid, block, place) };
+                    unsafe { self.run_tiles(simd, grid, block, place, work) };
                     tile = end;
                 }
                 at += vectors * lanes;
@@ -205,7 +256,14 @@ impl<T: Element> Product<T> {
     /// # Safety
     /// As [`Product::run_group`].
     #[inline(always)]
-    unsafe fn run_tiles<S: Simd>(&self, simd: S, grid: &Grid, block: &Block<T>, place: Place) {
+    unsafe fn run_tiles<S: Simd>(
+        &self,
+        simd: S,
+        grid: &Grid,
+        block: &Block<T>,
+        place: Place,
+        work: &mut impl Tiles<T>,
+    ) {
         let Place {
             tiles,
             column,
@@ -279,7 +337,13 @@ impl<T: Element> Product<T> {
                     });
                 }
             } else {
-                run_tiles(simd, epilogue, rows, vectors, left, &tile, tiles.len());
+                let shape = TileShape {
+                    rows,
+                    vectors,
+                    columns: left,
+                    epilogue,
+                };
+                work.run(simd, shape, &tile, tiles.len());
             }
         }
     }
@@ -311,16 +375,16 @@ impl<T: Element> Product<T> {
 
 /// Some row tiles by some groups of columns; its maker keeps the promises of [`Product::run`]. A function of its own: as a
 /// part of the step the loops would keep their numbers on the stack, where the smallest nets wait for them.
-struct RunBlock<'a, T, F> {
+struct RunBlock<'a, T, W> {
     product: &'a Product<T>,
     grid: &'a Grid,
     tiles: Range<usize>,
     groups: Range<usize>,
     packed: *mut T,
-    after: &'a mut F,
+    work: &'a mut W,
 }
 
-impl<T: Element, F: FnMut(Range<usize>, Range<usize>)> Kernel for RunBlock<'_, T, F> {
+impl<T: Element, W: Tiles<T>> Kernel for RunBlock<'_, T, W> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
@@ -330,7 +394,7 @@ impl<T: Element, F: FnMut(Range<usize>, Range<usize>)> Kernel for RunBlock<'_, T
             tiles,
             groups,
             packed,
-            after,
+            work,
         } = self;
         let rows = grid.tile_start(tiles.start)..grid.tile_start(tiles.end);
         let mut block = Block {
@@ -359,9 +423,9 @@ impl<T: Element, F: FnMut(Range<usize>, Range<usize>)> Kernel for RunBlock<'_, T
             for group in groups.clone() {
                 let columns = group * grid.width..grid.columns.min((group + 1) * grid.width);
                 // SAFETY: the maker's promise.
-                unsafe { product.run_group(simd, grid, &block, columns.clone()) };
+                unsafe { product.run_group(simd, grid, &block, columns.clone(), work) };
                 if last {
-                    after(rows.clone(), columns);
+                    work.after(rows.clone(), columns);
                 }
             }
             if last {

@@ -287,12 +287,6 @@ impl<T: Element> Network<T> {
                     }
                     Some(update) => {
                         let local = share(&space.local[member.index]).as_ptr();
-                        let c = Target {
-                            start: local,
-                            row: LOCAL_ROW,
-                            local: true,
-                            ..product.c
-                        };
                         // Every thread has read some columns of all weights for the gradient of the input.
                         let read_by_others = member.count > 1 && (l > 0 || wanted.dx);
                         let ahead = update.state.ahead(
@@ -301,19 +295,37 @@ impl<T: Element> Network<T> {
                             linear.inputs,
                             read_by_others,
                         );
-                        let product = Product {
-                            c,
-                            ahead,
-                            ..product
-                        };
-                        product.run(simd, units, null_mut(), |rows, columns| {
-                            phase::done(Phase::WeightGradient);
-                            let at = rectangle(linear, &rows, &columns);
-                            update
-                                .state
-                                .update_rows(simd, update.clip, at, local, LOCAL_ROW);
-                            phase::done(Phase::Update);
-                        });
+                        if let Some(mut beside) = update.state.beside::<S>(
+                            update.clip,
+                            linear.weight,
+                            linear.outputs,
+                            wanted.rows,
+                            local,
+                        ) {
+                            let product = Product { ahead, ..product };
+                            product.run_with(simd, units, null_mut(), &mut beside);
+                            beside.finish(simd);
+                        } else {
+                            let c = Target {
+                                start: local,
+                                row: LOCAL_ROW,
+                                local: true,
+                                ..product.c
+                            };
+                            let product = Product {
+                                c,
+                                ahead,
+                                ..product
+                            };
+                            product.run(simd, units, null_mut(), |rows, columns| {
+                                phase::done(Phase::WeightGradient);
+                                let at = rectangle(linear, &rows, &columns);
+                                update
+                                    .state
+                                    .update_rows(simd, update.clip, at, local, LOCAL_ROW);
+                                phase::done(Phase::Update);
+                            });
+                        }
                     }
                 }
             }

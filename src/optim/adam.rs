@@ -33,15 +33,15 @@ pub(super) fn floor<V: Vector>(simd: V::Simd, exponents: [i32; 2]) -> V {
 #[derive(Clone, Copy, Debug)]
 pub struct AdamRule<T> {
     /// What is left of a weight by AdamW's decay.
-    keep: T,
+    pub(super) keep: T,
     /// Adam's decay, added to the gradient.
-    decay: T,
-    beta1: T,
-    gain1: T,
-    beta2: T,
-    gain2: T,
-    negative_rate: T,
-    epsilon: T,
+    pub(super) decay: T,
+    pub(super) beta1: T,
+    pub(super) gain1: T,
+    pub(super) beta2: T,
+    pub(super) gain2: T,
+    pub(super) negative_rate: T,
+    pub(super) epsilon: T,
     amsgrad: bool,
 }
 

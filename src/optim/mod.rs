@@ -6,6 +6,8 @@
 //! the buffer by slices, in any order and on any threads: every element is updated on its own.
 
 mod adam;
+mod adam_tile;
+mod beside;
 mod group;
 mod norm;
 mod sgd;
@@ -19,6 +21,7 @@ use crate::simd::{Element, Simd};
 use std::ops::Range;
 
 pub use adam::{AdamRule, AdamVectors, AmsgradVectors};
+pub use beside::Beside;
 pub use group::{Group, Kind};
 pub use norm::{all_finite, clip_scale, squared_norm, squared_norm_of_chunk, wide_squared_norm};
 pub use sgd::{MomentumVectors, SgdRule, SgdVectors};

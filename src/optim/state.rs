@@ -93,6 +93,16 @@ impl<T: Element> State<T> {
         self.parameters.is_empty()
     }
 
+    /// Where the gradient begins.
+    pub(super) fn gradients(&self) -> *mut T {
+        self.gradients.as_mut_pointer()
+    }
+
+    /// Where the parameters and two slots begin.
+    pub(super) fn adam_buffers(&self) -> [*mut T; 3] {
+        [&self.parameters, &self.slots[0], &self.slots[1]].map(|flat| flat.as_mut_pointer())
+    }
+
     /// Whether this optimises the parameters of a network over these buffers.
     pub fn is_over(&self, parameters: &Arc<Flat<T>>, gradients: &Arc<Flat<T>>) -> bool {
         Arc::ptr_eq(&self.parameters, parameters) && Arc::ptr_eq(&self.gradients, gradients)

@@ -18,6 +18,11 @@ impl<T: Element> Clip<T> {
         Self::new(1.0, None)
     }
 
+    /// Whether it leaves every gradient as it is.
+    pub fn is_none(&self) -> bool {
+        self.scale == T::ONE && !self.limit.is_finite()
+    }
+
     /// `scale` from [`super::clip_scale`], or 1; `limit` of clipping by value.
     pub fn new(scale: f64, limit: Option<f64>) -> Self {
         Self {
@@ -42,7 +47,7 @@ impl<V: Vector> ClipVectors<V> {
         Self {
             scale: V::splat(simd, clip.scale),
             limit: V::splat(simd, clip.limit),
-            clips: clip.scale != V::Element::ONE || clip.limit.is_finite(),
+            clips: !clip.is_none(),
         }
     }
 
