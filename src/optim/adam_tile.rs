@@ -1,8 +1,9 @@
 //! Tiles of a weight gradient with Adam's update of other rows beside them, for AVX-512.
 //!
 //! In assembly: between the products a compiler would move the loads of the one and the other about until the sums no
-//! longer fit the registers. It keeps them in zmm0 to zmm23, two rows of B in zmm24 and zmm25, an element of A in zmm26,
-//! and updates with the other four. The arithmetic is that of [`AdamVectors`](super::AdamVectors), instruction by instruction.
+//! longer fit the registers. It keeps them in zmm0 to zmm27, two vectors of B and an element of A in zmm28 to zmm30, and
+//! updates with these, between two k, and zmm31. The arithmetic is that of [`AdamVectors`](super::AdamVectors), instruction
+//! by instruction.
 
 #![allow(unsafe_code)]
 
@@ -12,7 +13,7 @@ use crate::gemm::{Ahead, PANEL};
 use crate::simd::Element;
 
 /// The most rows of a tile.
-pub const MOST_ROWS: usize = 12;
+pub const MOST_ROWS: usize = 14;
 
 /// Floats of a finished tile's row: two vectors.
 pub const WIDTH: usize = 32;
@@ -142,19 +143,19 @@ mod avx512 {
                 }
             };
         }
-        heights!(1 2 3 4 5 6 7 8 9 10 11 12);
+        heights!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
     }
 
     /// Products of one k: two vectors of B, and every row's element of A.
     macro_rules! products {
         ($k:tt: $($offset:tt $low:tt $high:tt)*) => {
             concat!(
-                "vmovups zmm24, [{b} + 64 * ", $k, "]\n",
-                "vmovups zmm25, [{b} + {panel} + 64 * ", $k, "]\n",
+                "vmovups zmm28, [{b} + 64 * ", $k, "]\n",
+                "vmovups zmm29, [{b} + {panel} + 64 * ", $k, "]\n",
                 $(
-                    "vbroadcastss zmm26, dword ptr [{a} + ", $offset, " + 4 * ", $k, "]\n",
-                    "vfmadd231ps ", $low, ", zmm26, zmm24\n",
-                    "vfmadd231ps ", $high, ", zmm26, zmm25\n",
+                    "vbroadcastss zmm30, dword ptr [{a} + ", $offset, " + 4 * ", $k, "]\n",
+                    "vfmadd231ps ", $low, ", zmm30, zmm28\n",
+                    "vfmadd231ps ", $high, ", zmm30, zmm29\n",
                 )*
             )
         };
@@ -164,45 +165,45 @@ mod avx512 {
     macro_rules! update {
         ($at:literal) => {
             concat!(
-                "vmovups zmm27, [{gradient} + ",
+                "vmovups zmm28, [{gradient} + ",
                 $at,
                 "]\n",
                 // Both moments' parts of the gradient, zero where its square is below the floor.
-                "vmulps zmm28, zmm27, zmm27\n",
-                "vcmpps k1, zmm28, dword ptr [{rule}]{{1to16}}, 21\n",
-                "vmulps zmm29{{k1}}{{z}}, zmm27, dword ptr [{rule} + 4]{{1to16}}\n",
-                "vmulps zmm30{{k1}}{{z}}, zmm28, dword ptr [{rule} + 8]{{1to16}}\n",
-                "vbroadcastss zmm27, dword ptr [{rule} + 12]\n",
-                "vfmadd231ps zmm29, zmm27, [{first} + ",
+                "vmulps zmm29, zmm28, zmm28\n",
+                "vcmpps k1, zmm29, dword ptr [{rule}]{{1to16}}, 21\n",
+                "vmulps zmm30{{k1}}{{z}}, zmm28, dword ptr [{rule} + 4]{{1to16}}\n",
+                "vmulps zmm31{{k1}}{{z}}, zmm29, dword ptr [{rule} + 8]{{1to16}}\n",
+                "vbroadcastss zmm28, dword ptr [{rule} + 12]\n",
+                "vfmadd231ps zmm30, zmm28, [{first} + ",
                 $at,
                 "]\n",
-                "vbroadcastss zmm27, dword ptr [{rule} + 16]\n",
-                "vfmadd231ps zmm30, zmm27, [{second} + ",
+                "vbroadcastss zmm28, dword ptr [{rule} + 16]\n",
+                "vfmadd231ps zmm31, zmm28, [{second} + ",
                 $at,
                 "]\n",
                 // Zero where they are below theirs.
-                "vandps zmm28, zmm29, dword ptr [{rule} + 20]{{1to16}}\n",
-                "vcmpps k1, zmm28, dword ptr [{rule} + 24]{{1to16}}, 21\n",
-                "vmovaps zmm29{{k1}}{{z}}, zmm29\n",
-                "vcmpps k1, zmm30, dword ptr [{rule} + 24]{{1to16}}, 21\n",
+                "vandps zmm29, zmm30, dword ptr [{rule} + 20]{{1to16}}\n",
+                "vcmpps k1, zmm29, dword ptr [{rule} + 24]{{1to16}}, 21\n",
                 "vmovaps zmm30{{k1}}{{z}}, zmm30\n",
+                "vcmpps k1, zmm31, dword ptr [{rule} + 24]{{1to16}}, 21\n",
+                "vmovaps zmm31{{k1}}{{z}}, zmm31\n",
                 "vmovups [{first} + ",
                 $at,
-                "], zmm29\n",
+                "], zmm30\n",
                 "vmovups [{second} + ",
                 $at,
-                "], zmm30\n",
-                "vsqrtps zmm30, zmm30\n",
-                "vaddps zmm30, zmm30, dword ptr [{rule} + 28]{{1to16}}\n",
-                "vmovups zmm27, [{weights} + ",
+                "], zmm31\n",
+                "vsqrtps zmm31, zmm31\n",
+                "vaddps zmm31, zmm31, dword ptr [{rule} + 28]{{1to16}}\n",
+                "vmovups zmm28, [{weights} + ",
                 $at,
                 "]\n",
-                "vmulps zmm27, zmm27, dword ptr [{rule} + 36]{{1to16}}\n",
-                "vdivps zmm29, zmm29, zmm30\n",
-                "vfmadd231ps zmm27, zmm29, dword ptr [{rule} + 32]{{1to16}}\n",
+                "vmulps zmm28, zmm28, dword ptr [{rule} + 36]{{1to16}}\n",
+                "vdivps zmm30, zmm30, zmm31\n",
+                "vfmadd231ps zmm28, zmm30, dword ptr [{rule} + 32]{{1to16}}\n",
                 "vmovups [{weights} + ",
                 $at,
-                "], zmm27\n",
+                "], zmm28\n",
             )
         };
     }
@@ -280,19 +281,21 @@ mod avx512 {
                                 rows = inout(reg) rows => _,
                                 k = inout(reg) k - 2 * rows => _,
                                 $(inout($low) sums[$r][0], inout($high) sums[$r][1],)*
-                                out("zmm24") _, out("zmm25") _, out("zmm26") _, out("zmm27") _,
-                                out("zmm28") _, out("zmm29") _, out("zmm30") _, out("k1") _,
+                                out("zmm28") _, out("zmm29") _, out("zmm30") _, out("zmm31") _, out("k1") _,
                                 options(nostack)
                             );
                         }
                         block = block.wrapping_add(products.a_block);
                     }
-                    for (r, sums) in sums.into_iter().enumerate() {
-                        for (j, sum) in sums.into_iter().enumerate() {
-                            // SAFETY: C has so many rows of two vectors.
-                            unsafe { _mm512_storeu_ps(products.c.add(r * WIDTH + j * PANEL), sum) };
+                    // Written out: a loop so long stays one, and its sums in memory.
+                    $(
+                        // SAFETY: C has so many rows of two vectors.
+                        unsafe {
+                            let row = products.c.add($r * WIDTH);
+                            _mm512_storeu_ps(row, sums[$r][0]);
+                            _mm512_storeu_ps(row.add(PANEL), sums[$r][1]);
                         }
-                    }
+                    )*
                 }
             }
         };
@@ -311,6 +314,8 @@ mod avx512 {
         (10 9 576 "zmm18" "zmm19")
         (11 10 640 "zmm20" "zmm21")
         (12 11 704 "zmm22" "zmm23")
+        (13 12 768 "zmm24" "zmm25")
+        (14 13 832 "zmm26" "zmm27")
     );
 }
 
