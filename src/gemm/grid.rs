@@ -25,15 +25,14 @@ pub(super) struct Grid {
 }
 
 impl Grid {
-    /// In tiles of at most so many rows. Written with few divisions: for the smallest nets they would take as long as the
-    /// products.
-    pub(super) fn of<S: Simd, T: Element>(product: &Product<T>, most_rows: usize) -> Self {
+    /// Written with few divisions: for the smallest nets they would take as long as the products.
+    pub(super) fn of<S: Simd, T: Element>(product: &Product<T>) -> Self {
         let lanes = T::Vector::<S>::LANES;
         let (tiles, vectors) = match product.join {
             Join::Interleaved => (product.rows, PANEL / lanes),
-            _ if product.c.local => (product.rows.div_ceil(most_rows), S::TILE_VECTORS),
+            _ if product.c.local => (product.rows.div_ceil(S::TILE_ROWS), S::TILE_VECTORS),
             _ => (
-                product.rows.div_ceil(most_rows),
+                product.rows.div_ceil(S::TILE_ROWS),
                 tile_vectors::<S>(product.rows),
             ),
         };
@@ -61,7 +60,7 @@ impl Grid {
             width,
             block: match product.join {
                 Join::Interleaved => block_rows.max(1),
-                _ => (block_rows / most_rows).max(1),
+                _ => (block_rows / S::TILE_ROWS).max(1),
             },
             part: match product.join {
                 Join::Chain => (half_l2 >> width.trailing_zeros()).next_multiple_of(PANEL),

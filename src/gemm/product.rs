@@ -70,12 +70,6 @@ impl Join {
 
 /// Who computes a product's tiles.
 pub trait Tiles<T: Element> {
-    /// The most rows of a tile.
-    #[inline(always)]
-    fn most_rows<S: Simd>(&self) -> usize {
-        S::TILE_ROWS
-    }
-
     /// Some tiles, as [`run_tiles`] does them.
     ///
     /// # Safety
@@ -177,7 +171,7 @@ impl<T: Element> Product<T> {
         packed: *mut T,
         work: &mut W,
     ) {
-        let grid = &Grid::of::<S, T>(self, work.most_rows::<S>());
+        let grid = &Grid::of::<S, T>(self);
         let all = grid.tiles * grid.groups;
         if all == 0 {
             return;

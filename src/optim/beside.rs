@@ -6,11 +6,11 @@
 
 #![allow(unsafe_code)]
 
-use super::adam_tile::{self, Constants, MOST_ROWS, Products, WIDTH, Waiting};
+use super::adam_tile::{self, Constants, Products, Waiting, width};
 use super::{Clip, Rectangle, Rule, State};
 use crate::gemm::kernel::{Tile, TileShape, run_tiles};
 use crate::gemm::{CHUNK, Epilogue, PANEL, Tiles};
-use crate::simd::{Element, Simd};
+use crate::simd::{Element, Simd, Vector};
 use std::ops::Range;
 
 /// Computes the tiles of a weight gradient, and updates the weights.
@@ -39,11 +39,11 @@ impl<T: Element> State<T> {
         };
         let plain = clip.is_none() && !rule.amsgrad() && rule.decay == T::ZERO;
         let whole = outputs > 2 && k <= CHUNK;
-        let can = S::AVX512 && size_of::<T>() == size_of::<f32>() && plain && whole;
+        let can = S::ADAM_TILES && size_of::<T>() == size_of::<f32>() && plain && whole;
         can.then(|| Beside {
             state: self,
             rule: Constants::new(rule),
-            tiles: [local, local.wrapping_add(MOST_ROWS * WIDTH)],
+            tiles: [local, local.wrapping_add(S::TILE_ROWS * width::<S>())],
             waiting: Waiting::none(),
         })
     }
@@ -62,7 +62,7 @@ impl<T: Element> Beside<'_, T> {
     #[inline(always)]
     pub unsafe fn finish<S: Simd>(&mut self, simd: S) {
         // SAFETY: the caller's; the tile is there.
-        unsafe { self.update(simd, WIDTH) };
+        unsafe { self.update(simd, width::<S>()) };
     }
 
     /// # Safety
@@ -85,7 +85,7 @@ impl<T: Element> Beside<'_, T> {
             // SAFETY: the caller's.
             unsafe {
                 self.state
-                    .update_rows(simd, Clip::none(), at, gradient.cast(), WIDTH)
+                    .update_rows(simd, Clip::none(), at, gradient.cast(), width::<S>())
             };
             self.waiting.rows = 0;
         }
@@ -93,15 +93,10 @@ impl<T: Element> Beside<'_, T> {
 }
 
 impl<T: Element> Tiles<T> for Beside<'_, T> {
-    #[inline(always)]
-    fn most_rows<S: Simd>(&self) -> usize {
-        MOST_ROWS
-    }
-
     /// C is not written: its addresses say which weights the tiles belong to.
     #[inline(always)]
     unsafe fn run<S: Simd>(&mut self, simd: S, shape: TileShape, t: &Tile<'_, T>, count: usize) {
-        assert!(S::AVX512 && size_of::<T>() == size_of::<f32>() && shape.rows <= MOST_ROWS);
+        assert!(size_of::<T>() == size_of::<f32>());
         debug_assert!((t.a_row, t.a_k, t.k_block) == (PANEL, 1, PANEL));
         debug_assert!(shape.epilogue == Epilogue::Store);
         let TileShape {
@@ -110,30 +105,31 @@ impl<T: Element> Tiles<T> for Beside<'_, T> {
             columns,
             ..
         } = shape;
+        let lanes = T::Vector::<S>::LANES;
+        let columns = columns.min(vectors * lanes);
         for below in 0..count {
             let tile = t.below(below, rows);
-            let columns = columns.min(vectors * PANEL);
-            // SAFETY: the caller's for the operands; the elements are float32, and the token proves AVX-512. The tiles lie in the local
+            // SAFETY: the caller's for the operands; the elements are float32. The tiles lie in the local
             // buffer, the weights and slots where the gradient's element lies in its own.
             unsafe {
-                if columns == WIDTH {
+                if columns == 2 * lanes {
                     let products = Products {
                         k: tile.k,
                         a: tile.a.cast(),
                         a_block: tile.a_block,
                         b: tile.b.cast(),
-                        b_panel: tile.b_panel,
+                        b_second: if lanes == PANEL { tile.b_panel } else { lanes },
                         c: self.tiles[1].cast(),
                         ahead: t.ahead.map(|ahead| &*std::ptr::from_ref(ahead).cast()),
                         first_row: below * rows,
                     };
-                    adam_tile::run(rows, &products, &mut self.waiting, &self.rule);
+                    adam_tile::run(simd, rows, &products, &mut self.waiting, &self.rule);
                     self.finish(simd);
                 } else {
                     self.finish(simd);
                     let alone = Tile {
                         c: self.tiles[1],
-                        c_row: WIDTH,
+                        c_row: 2 * lanes,
                         c_panel: PANEL,
                         ..tile
                     };
@@ -153,7 +149,7 @@ impl<T: Element> Tiles<T> for Beside<'_, T> {
                     gradient: self.tiles[0].cast_const().cast(),
                     rows,
                 };
-                if columns < WIDTH {
+                if columns < 2 * lanes {
                     self.update(simd, columns);
                 }
             }

@@ -26,6 +26,7 @@ impl Simd for Avx2 {
     type F64 = F64x4;
     const TILE_ROWS: usize = 6;
     const TILE_VECTORS: usize = 2;
+    const ADAM_TILES: bool = true;
 
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {

@@ -32,7 +32,7 @@ impl Simd for Avx512 {
     type F64 = F64x8;
     const TILE_ROWS: usize = 14;
     const TILE_VECTORS: usize = 2;
-    const AVX512: bool = true;
+    const ADAM_TILES: bool = true;
 
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {

@@ -44,8 +44,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     const TILE_ROWS: usize;
     /// Vectors side by side in a micro-kernel's tile.
     const TILE_VECTORS: usize;
-    /// Whether this is AVX-512, for what is written in its instructions.
-    const AVX512: bool = false;
+    /// Whether there are tiles with Adam's update beside them, in this instruction set's own instructions.
+    const ADAM_TILES: bool = false;
 
     /// Runs a kernel in a function compiled for this instruction set.
     fn run<K: Kernel>(self, kernel: K) -> K::Output;
