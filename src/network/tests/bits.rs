@@ -324,6 +324,17 @@ fn training<T: Element>(isa: Isa, hashes: &mut Hashes) {
         run.step(&data).unwrap();
     }
     hashes.push((named::<T>("steps over picked rows"), run.reached().hash()));
+    // Layers of one and two outputs, whose weights' gradients have tiles of their own.
+    let stages = [linear(2), Act(Tanh), linear(40), Act(Relu), linear(1)];
+    let narrow = Plain::new(300, &stages, 4);
+    let mut run = Training::<T>::new(isa, &narrow, &self::loss("mse"), kind, group);
+    let x = converted::<T>(&Numbers(2).many(40 * 300));
+    let y = converted::<T>(&Numbers(3).many(40));
+    for _ in 0..5 {
+        run.step(&batch(&x, 300, Targets::Dense(Source::rows(&y, 1))))
+            .unwrap();
+    }
+    hashes.push((named::<T>("steps of narrow layers"), run.reached().hash()));
 }
 
 fn hashes(isa: Isa) -> Hashes {

@@ -232,6 +232,7 @@ pub const GOLDEN: &[(&str, u64)] = &[
     ("50 steps of AdamW, case 5 float32", 0xe97b4c602a185441),
     ("50 steps with clipping float32", 0xc8fbef3605a011a8),
     ("steps over picked rows float32", 0x42059d9fb954b72d),
+    ("steps of narrow layers float32", 0x1082a07bb140f863),
     ("50 steps of Sgd, case 0 float64", 0x7f29a517b37c6f92),
     ("50 steps of Sgd, case 1 float64", 0xfcd3fb07b475673b),
     ("50 steps of Sgd, case 2 float64", 0x10a2c30a2e82011b),
@@ -240,4 +241,5 @@ pub const GOLDEN: &[(&str, u64)] = &[
     ("50 steps of AdamW, case 5 float64", 0x0df4477b344ab5ce),
     ("50 steps with clipping float64", 0xb31cc85c2e1bebd8),
     ("steps over picked rows float64", 0x72353f4be373500a),
+    ("steps of narrow layers float64", 0x7833f1f8d03f87f3),
 ];
