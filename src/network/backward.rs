@@ -33,6 +33,8 @@ pub struct Update<'a, T> {
     pub clip: Clip<T>,
     /// Whether the gradient must be in its buffer afterwards; else it need never be there.
     pub keep: bool,
+    /// Whether it may go on beside the products of the gradient, where that can be done.
+    pub beside: bool,
 }
 
 /// Some rows and columns of a layer's weights.
@@ -295,13 +297,16 @@ impl<T: Element> Network<T> {
                             linear.inputs,
                             read_by_others,
                         );
-                        if let Some(mut beside) = update.state.beside::<S>(
-                            update.clip,
-                            linear.weight,
-                            linear.outputs,
-                            wanted.rows,
-                            local,
-                        ) {
+                        let beside = update.beside.then(|| {
+                            update.state.beside::<S>(
+                                update.clip,
+                                linear.weight,
+                                linear.outputs,
+                                wanted.rows,
+                                local,
+                            )
+                        });
+                        if let Some(mut beside) = beside.flatten() {
                             let product = Product { ahead, ..product };
                             product.run_with(simd, units, null_mut(), &mut beside);
                             beside.finish(simd);

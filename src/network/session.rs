@@ -61,7 +61,10 @@ pub struct Session<T> {
     labels: Vec<i64>,
     order: Option<Order>,
     /// Of a step's threads.
-    choice: Choice,
+    /// Whether a step is shared.
+    sharing: Choice,
+    /// Whether an update goes on beside the products of its gradient.
+    beside: Choice,
 }
 
 /// Seconds of work after which a caller's signals and progress are looked at.
@@ -95,7 +98,9 @@ impl<T: Element> Session<T> {
             norms: Vec::new(),
             labels: Vec::new(),
             order: None,
-            choice: Choice::default(),
+            sharing: Choice::new(true, 0),
+            // Not while the other is found.
+            beside: Choice::new(true, 64),
         })
     }
 
@@ -298,8 +303,10 @@ impl<T: Element> Session<T> {
         }
         let loss = AtomicU64::new(0);
         let norm = AtomicU64::new(0);
+        let (beside, timed) = self.beside.way();
         let step = Step {
             network,
+            beside,
             prepared: &self.prepared,
             options: self.options,
             space: &space,
@@ -317,12 +324,17 @@ impl<T: Element> Session<T> {
             loss: &loss,
             norm: &norm,
         };
-        self.choice.run(flops, &|member| {
+        let start = timed.then(Instant::now);
+        self.sharing.run(flops, &|member| {
             isa.run(StepOf {
                 step: &step,
                 member,
             });
         });
+        if let Some(start) = start {
+            self.beside
+                .note(beside, start.elapsed().as_secs_f64() / flops);
+        }
         let mean = f64::from_bits(loss.load(Ordering::Relaxed)) / total;
         if !mean.is_finite() {
             return Err(not_finite("the loss", mean));

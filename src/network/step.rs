@@ -40,6 +40,8 @@ pub(super) struct Step<'a, T> {
     pub divisor: f64,
     pub draw: Draw,
     pub after: After<'a, T>,
+    /// Whether updates may go on beside the products of their gradients.
+    pub beside: bool,
     pub norms: Shared<'a, f64>,
     /// Σ weight · loss, as bits.
     pub loss: &'a AtomicU64,
@@ -132,6 +134,7 @@ impl<T: Element> Kernel for StepOf<'_, T> {
                         state,
                         clip,
                         keep: step.options.keep_grad,
+                        beside: step.beside,
                     };
                     network.backward_layers(simd, member, space, wanted, Some(&update), &meanwhile);
                 }

@@ -1,8 +1,10 @@
-//! Whether a second thread pays, found by trying.
+//! Which of two ways is the faster one here, found by trying.
 //!
 //! On one and the same virtual machine a word was seen to take 50 ns from one core to the other for minutes, then 230 for a
-//! while: presumably the hypervisor moves them to cores that share no third-level cache. A step of 64-128-10 takes 10 µs on two threads in the one
-//! case, 24 in the other, and 16 on one. So calls that lie near the border are timed now and then, some shared, some not.
+//! while: presumably the hypervisor moves them to cores that share no third-level cache. A step of 64-128-10 takes 10 µs on two
+//! threads in the one case, 24 in the other, and 16 on one. The update beside the products takes a tenth off the same step on a
+//! Zen 5, and adds a tenth to one of 784-128-64-10 on a Xeon. So calls are timed now and then, some in the one way, some in the
+//! other.
 
 use super::{Member, WORTH_SHARING, WORTH_WAKING, run_by};
 use std::ops::Range;
@@ -14,42 +16,78 @@ const BORDER: Range<f64> = WORTH_SHARING..WORTH_WAKING;
 const PERIOD: u32 = 2048;
 /// So many calls are timed of each; the fastest counts.
 const TIMED: u32 = 4;
-/// The most calls of a period for it: workers may be asleep.
+/// The most calls of a period for it: one way may not come about, as where workers are asleep.
 const MOST_TRIED: u32 = 32;
 /// What is chosen changes for what takes less than this share of its time.
-const BETTER: f64 = 0.95;
+const BETTER: f64 = 0.97;
 
 /// What a series of calls has found; the result of a call does not depend on it.
 #[derive(Debug)]
 pub struct Choice {
-    share: bool,
+    chosen: bool,
     /// Since the period began.
     calls: u32,
-    /// Of calls done alone, of shared ones.
+    /// Of calls in the way `false`, in the way `true`.
     timed: [u32; 2],
     /// The least seconds an operation took in them.
     least: [f64; 2],
 }
 
-impl Default for Choice {
-    fn default() -> Self {
+impl Choice {
+    /// At first `chosen`; tried after so many calls.
+    pub fn new(chosen: bool, after: u32) -> Self {
         Self {
-            share: true,
+            calls: PERIOD - after,
+            timed: [TIMED; 2],
+            ..Self::begun(chosen)
+        }
+    }
+
+    /// At the beginning of a period.
+    fn begun(chosen: bool) -> Self {
+        Self {
+            chosen,
             calls: 0,
             timed: [0; 2],
             least: [f64::INFINITY; 2],
         }
     }
-}
 
-impl Choice {
-    /// [`run`](super::run), shared or alone, whichever is faster here at present.
+    /// How the next call is to be done, and whether its time is wanted.
+    pub fn way(&mut self) -> (bool, bool) {
+        if self.calls == PERIOD {
+            *self = Self::begun(self.chosen);
+        }
+        self.calls += 1;
+        let wanted = [self.chosen, !self.chosen]
+            .into_iter()
+            .find(|&way| self.timed[usize::from(way)] < TIMED);
+        match wanted {
+            Some(way) if self.calls <= MOST_TRIED => (way, true),
+            _ => (self.chosen, false),
+        }
+    }
+
+    /// The seconds that an operation of a call took.
+    pub fn note(&mut self, way: bool, seconds: f64) {
+        let at = usize::from(way);
+        self.timed[at] += 1;
+        self.least[at] = self.least[at].min(seconds);
+        if self.timed == [TIMED; 2] {
+            let (chosen, other) = (usize::from(self.chosen), usize::from(!self.chosen));
+            if self.least[other] < BETTER * self.least[chosen] {
+                self.chosen = !self.chosen;
+            }
+        }
+    }
+
+    /// [`run`](super::run), shared (`true`) or alone, whichever is faster.
     pub fn run(&mut self, flops: f64, work: &(dyn Fn(Member<'_>) + Sync)) {
         if !BORDER.contains(&flops) {
             run_by(flops, true, work);
             return;
         }
-        let (share, timed) = self.next();
+        let (share, timed) = self.way();
         if timed {
             let start = Instant::now();
             let shared = run_by(flops, share, work) > 1;
@@ -59,36 +97,6 @@ impl Choice {
             }
         } else {
             run_by(flops, share, work);
-        }
-    }
-
-    /// How the next call is to be done, and whether its time is wanted.
-    fn next(&mut self) -> (bool, bool) {
-        if self.calls == PERIOD {
-            *self = Self {
-                share: self.share,
-                ..Self::default()
-            };
-        }
-        self.calls += 1;
-        let wanted = [self.share, !self.share]
-            .into_iter()
-            .find(|&share| self.timed[usize::from(share)] < TIMED);
-        match wanted {
-            Some(share) if self.calls <= MOST_TRIED => (share, true),
-            _ => (self.share, false),
-        }
-    }
-
-    fn note(&mut self, share: bool, seconds: f64) {
-        let way = usize::from(share);
-        self.timed[way] += 1;
-        self.least[way] = self.least[way].min(seconds);
-        if self.timed == [TIMED; 2] {
-            let (chosen, other) = (usize::from(self.share), usize::from(!self.share));
-            if self.least[other] < BETTER * self.least[chosen] {
-                self.share = !self.share;
-            }
         }
     }
 }
@@ -101,7 +109,7 @@ mod tests {
     fn period(choice: &mut Choice, alone: f64, shared: f64, asleep: bool) -> u32 {
         let mut count = 0;
         for _ in 0..PERIOD {
-            let (share, timed) = choice.next();
+            let (share, timed) = choice.way();
             count += u32::from(share);
             if timed && !(share && asleep) {
                 choice.note(share, if share { shared } else { alone });
@@ -112,7 +120,7 @@ mod tests {
 
     #[test]
     fn the_faster_way_is_taken_and_the_other_tried_now_and_then() {
-        let mut choice = Choice::default();
+        let mut choice = Choice::new(true, 0);
         assert_eq!(period(&mut choice, 16.0, 10.0, false), PERIOD - TIMED);
         // The cores have moved apart, and come together again.
         assert_eq!(period(&mut choice, 16.0, 24.0, false), TIMED);
@@ -123,10 +131,17 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_tried_at_first() {
+        let mut choice = Choice::new(true, 64);
+        assert!((0..64).all(|_| choice.way() == (true, false)));
+        assert_eq!(period(&mut choice, 10.0, 16.0, false), TIMED);
+    }
+
+    #[test]
     fn what_cannot_be_timed_changes_nothing() {
-        let mut choice = Choice::default();
+        let mut choice = Choice::new(true, 0);
         assert_eq!(period(&mut choice, 16.0, 10.0, true), PERIOD);
-        choice.share = false;
+        choice.chosen = false;
         choice.calls = PERIOD;
         assert_eq!(period(&mut choice, 16.0, 10.0, true), MOST_TRIED - TIMED);
     }
