@@ -11,7 +11,7 @@ pub enum Phase {
     Loss,
     InputGradient,
     WeightGradient,
-    /// The optimiser's update, where it follows each part of a weight gradient.
+    /// The optimiser's update, where it follows each part of a weight gradient; beside the products it counts as theirs.
     Update,
     BiasGradient,
 }

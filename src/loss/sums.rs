@@ -44,7 +44,7 @@ impl<T: Element> Kernel for SumLosses<'_, T> {
 pub(super) struct SumChunks<'a, T> {
     pub losses: &'a [T],
     pub weights: Option<&'a [f64]>,
-    /// What is read next, asked for meanwhile: at least as much as the losses, or nothing.
+    /// What is read next, of which as many elements are asked for meanwhile.
     pub upcoming: [&'a [T]; 2],
 }
 

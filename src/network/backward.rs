@@ -301,7 +301,7 @@ impl<T: Element> Network<T> {
                             update.state.beside::<S>(
                                 update.clip,
                                 linear.weight,
-                                linear.outputs,
+                                [linear.outputs, linear.inputs],
                                 wanted.rows,
                                 local,
                             )

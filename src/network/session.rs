@@ -60,11 +60,12 @@ pub struct Session<T> {
     norms: Vec<f64>,
     labels: Vec<i64>,
     order: Option<Order>,
-    /// Of a step's threads.
     /// Whether a step is shared.
     sharing: Choice,
     /// Whether an update goes on beside the products of its gradient.
     beside: Choice,
+    /// The most threads that a step has had.
+    members: usize,
 }
 
 /// Seconds of work after which a caller's signals and progress are looked at.
@@ -101,6 +102,7 @@ impl<T: Element> Session<T> {
             sharing: Choice::new(true, 0),
             // Not while the other is found.
             beside: Choice::new(true, 64),
+            members: 1,
         })
     }
 
@@ -163,6 +165,7 @@ impl<T: Element> Session<T> {
         batch: &Batch<'_, T>,
         learning_rate: Option<f64>,
     ) -> Result<(f64, f64)> {
+        assert!(self.network.is_trained_by(state), "another network's state");
         state.rules.begin_step(learning_rate);
         let after = if self.options.clip_norm.is_some() {
             After::ClipAndUpdate(state)
@@ -303,7 +306,10 @@ impl<T: Element> Session<T> {
         }
         let loss = AtomicU64::new(0);
         let norm = AtomicU64::new(0);
-        let (beside, timed) = self.beside.way();
+        let (beside, timed) = match after {
+            After::Update(_) => self.beside.way(),
+            _ => (true, false),
+        };
         let step = Step {
             network,
             beside,
@@ -325,19 +331,22 @@ impl<T: Element> Session<T> {
             norm: &norm,
         };
         let start = timed.then(Instant::now);
-        self.sharing.run(flops, &|member| {
+        let members = self.sharing.run(flops, &|member| {
             isa.run(StepOf {
                 step: &step,
                 member,
             });
         });
-        if let Some(start) = start {
-            self.beside
-                .note(beside, start.elapsed().as_secs_f64() / flops);
-        }
+        let elapsed = start.map(|start| start.elapsed());
         let mean = f64::from_bits(loss.load(Ordering::Relaxed)) / total;
         if !mean.is_finite() {
             return Err(not_finite("the loss", mean));
+        }
+        // A trial of sharing, and a step that found its workers asleep, say nothing of the update.
+        let members = members.unwrap_or(0);
+        self.members = self.members.max(members);
+        if let (Some(elapsed), true) = (elapsed, members == self.members) {
+            self.beside.note(beside, elapsed.as_secs_f64() / flops);
         }
         let norm = f64::from_bits(norm.load(Ordering::Relaxed));
         if clipping && !norm.is_finite() {

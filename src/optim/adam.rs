@@ -19,15 +19,15 @@ use crate::simd::{Element, Vector};
 pub(super) const GRADIENT_FLOOR: [i32; 2] = [-55, -480];
 pub(super) const MOMENT_FLOOR: [i32; 2] = [-122, -1000];
 
-/// 2ᵉ in every lane, e as the element type has it.
+/// 2ᵉ, e as the element type has it.
 #[inline(always)]
-pub(super) fn floor<V: Vector>(simd: V::Simd, exponents: [i32; 2]) -> V {
-    let exponent = exponents[usize::from(size_of::<V::Element>() == 8)];
-    V::splat(
-        simd,
-        V::Element::from_f64(f64::from_bits(((1023 + exponent) as u64) << 52)),
-    )
+pub(super) fn power_of_two<T: Element>(exponents: [i32; 2]) -> T {
+    let exponent = exponents[usize::from(size_of::<T>() == 8)];
+    T::from_f64(f64::from_bits(((1023 + exponent) as u64) << 52))
 }
+
+/// The exponents of the floor of a squared gradient.
+pub(super) const SQUARED_FLOOR: [i32; 2] = [2 * GRADIENT_FLOOR[0], 2 * GRADIENT_FLOOR[1]];
 
 /// One step of a group.
 #[derive(Clone, Copy, Debug)]
@@ -102,8 +102,8 @@ impl<V: Vector> AdamVectors<V> {
             gain2: V::splat(simd, rule.gain2),
             negative_rate: V::splat(simd, rule.negative_rate),
             epsilon: V::splat(simd, rule.epsilon),
-            squared_floor: floor(simd, GRADIENT_FLOOR.map(|exponent| 2 * exponent)),
-            moment_floor: floor(simd, MOMENT_FLOOR),
+            squared_floor: V::splat(simd, power_of_two(SQUARED_FLOOR)),
+            moment_floor: V::splat(simd, power_of_two(MOMENT_FLOOR)),
             shrinks: rule.keep != V::Element::ONE,
             decays: rule.decay != V::Element::ZERO,
         }

@@ -9,7 +9,7 @@
 use super::adam_tile::{self, Constants, Products, Waiting, width};
 use super::{Clip, Rectangle, Rule, State};
 use crate::gemm::kernel::{Tile, TileShape, run_tiles};
-use crate::gemm::{CHUNK, Epilogue, PANEL, Tiles};
+use crate::gemm::{CHUNK, Epilogue, PANEL, Start, Tiles};
 use crate::simd::{Element, Simd, Vector};
 use std::ops::Range;
 
@@ -23,14 +23,18 @@ pub struct Beside<'a, T> {
 }
 
 impl<T: Element> State<T> {
-    /// For the weights that begin at `start`, of so many outputs, and `k` rows of the batch; if the machine has a form for it, the
-    /// rule is Adam's and nothing else is done to the gradient. `local` holds [`LOCAL_LEN`](crate::gemm::LOCAL_LEN) elements.
+    /// For the weights that begin at `start`, of so many outputs and inputs, and `k` rows of the batch; if the machine has a form
+    /// for it, the rule is Adam's and nothing else is done to the gradient.
+    ///
+    /// # Safety
+    /// Whatever it computes is a weight gradient of these weights, its C the place that it has in this state's gradient.
+    /// `local` holds [`LOCAL_LEN`](crate::gemm::LOCAL_LEN) elements, for nothing else until [`Beside::finish`].
     #[inline(always)]
-    pub fn beside<S: Simd>(
+    pub unsafe fn beside<S: Simd>(
         &self,
         clip: Clip<T>,
         start: usize,
-        outputs: usize,
+        [outputs, inputs]: [usize; 2],
         k: usize,
         local: *mut T,
     ) -> Option<Beside<'_, T>> {
@@ -38,7 +42,8 @@ impl<T: Element> State<T> {
             return None;
         };
         let plain = clip.is_none() && !rule.amsgrad() && rule.decay == T::ZERO;
-        let whole = outputs > 2 && k <= CHUNK;
+        // Up to two rows have wider tiles, and more k more than one part.
+        let whole = outputs > 2 && inputs >= width::<S>() && k <= CHUNK;
         let can = S::ADAM_TILES && size_of::<T>() == size_of::<f32>() && plain && whole;
         can.then(|| Beside {
             state: self,
@@ -58,7 +63,7 @@ impl<T: Element> Beside<'_, T> {
     /// Updates the rows that wait.
     ///
     /// # Safety
-    /// No other thread touches them.
+    /// No other thread touches them; the finished tile is where it was.
     #[inline(always)]
     pub unsafe fn finish<S: Simd>(&mut self, simd: S) {
         // SAFETY: the caller's; the tile is there.
@@ -96,9 +101,8 @@ impl<T: Element> Tiles<T> for Beside<'_, T> {
     /// C is not written: its addresses say which weights the tiles belong to.
     #[inline(always)]
     unsafe fn run<S: Simd>(&mut self, simd: S, shape: TileShape, t: &Tile<'_, T>, count: usize) {
-        assert!(size_of::<T>() == size_of::<f32>());
-        debug_assert!((t.a_row, t.a_k, t.k_block) == (PANEL, 1, PANEL));
-        debug_assert!(shape.epilogue == Epilogue::Store);
+        assert!((t.a_row, t.a_k, t.k_block) == (PANEL, 1, PANEL));
+        assert!(shape.epilogue == Epilogue::Store && matches!(t.start, Start::Zero));
         let TileShape {
             rows,
             vectors,
@@ -107,6 +111,9 @@ impl<T: Element> Tiles<T> for Beside<'_, T> {
         } = shape;
         let lanes = T::Vector::<S>::LANES;
         let columns = columns.min(vectors * lanes);
+        let first = (t.c.addr() - self.state.gradients().addr()) / size_of::<T>();
+        let end = first + (count * rows - 1) * t.c_row + columns;
+        assert!(size_of::<T>() == size_of::<f32>() && vectors <= 2 && end <= self.state.len());
         for below in 0..count {
             let tile = t.below(below, rows);
             // SAFETY: the caller's for the operands; the elements are float32. The tiles lie in the local

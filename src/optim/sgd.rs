@@ -3,7 +3,7 @@
 //! With g the gradient + weight_decay · w: b ← momentum · b + (1 − dampening) · g (the first b is g itself);
 //! w ← w − lr · b, or with `nesterov` w − lr · (g + momentum · b), or without momentum w − lr · g.
 
-use super::adam::{MOMENT_FLOOR, floor};
+use super::adam::{MOMENT_FLOOR, power_of_two};
 use super::{Group, VectorRule};
 use crate::simd::{Element, Vector};
 
@@ -79,7 +79,7 @@ impl<V: Vector> MomentumVectors<V> {
             momentum: V::splat(simd, rule.momentum),
             gain: V::splat(simd, rule.gain),
             nesterov: rule.nesterov,
-            floor: floor(simd, MOMENT_FLOOR),
+            floor: V::splat(simd, power_of_two(MOMENT_FLOOR)),
             zero: V::zero(simd),
         }
     }

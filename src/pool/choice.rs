@@ -81,11 +81,10 @@ impl Choice {
         }
     }
 
-    /// [`run`](super::run), shared (`true`) or alone, whichever is faster.
-    pub fn run(&mut self, flops: f64, work: &(dyn Fn(Member<'_>) + Sync)) {
+    /// [`run`](super::run), shared (`true`) or alone, whichever is faster. By how many members, unless it was a trial.
+    pub fn run(&mut self, flops: f64, work: &(dyn Fn(Member<'_>) + Sync)) -> Option<usize> {
         if !BORDER.contains(&flops) {
-            run_by(flops, true, work);
-            return;
+            return Some(run_by(flops, true, work));
         }
         let (share, timed) = self.way();
         if timed {
@@ -95,8 +94,9 @@ impl Choice {
             if shared == share {
                 self.note(share, start.elapsed().as_secs_f64() / flops);
             }
+            None
         } else {
-            run_by(flops, share, work);
+            Some(run_by(flops, share, work))
         }
     }
 }

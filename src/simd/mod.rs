@@ -138,11 +138,14 @@ element!(f32, u32, F32, "float32", 16);
 element!(f64, u64, F64, "float64", 8);
 
 /// The outcome of a comparison, lane by lane.
-pub trait Choice: Copy + BitAnd<Output = Self> + BitOr<Output = Self> + Not<Output = Self> {}
-impl<M: Copy + BitAnd<Output = Self> + BitOr<Output = Self> + Not<Output = Self>> Choice for M {}
+pub trait Outcome:
+    Copy + BitAnd<Output = Self> + BitOr<Output = Self> + Not<Output = Self>
+{
+}
+impl<M: Copy + BitAnd<Output = Self> + BitOr<Output = Self> + Not<Output = Self>> Outcome for M {}
 
 /// The outcome of a comparison of vectors.
-pub trait Mask: Choice {
+pub trait Mask: Outcome {
     /// Lane i as bit i.
     fn to_bits(self) -> u32;
     #[inline(always)]
@@ -187,7 +190,7 @@ pub trait Arithmetic:
 {
     type Element: Element;
     type Simd: Simd;
-    type Mask: Choice;
+    type Mask: Outcome;
 
     fn splat(simd: Self::Simd, value: Self::Element) -> Self;
     fn splat_bits(simd: Self::Simd, bits: <Self::Element as Element>::Bits) -> Self {

@@ -8,7 +8,7 @@
 #![allow(unsafe_code)]
 
 use super::AdamRule;
-use super::adam::{GRADIENT_FLOOR, MOMENT_FLOOR};
+use super::adam::{MOMENT_FLOOR, SQUARED_FLOOR, power_of_two};
 use crate::gemm::Ahead;
 use crate::simd::{Element, Simd, Vector};
 
@@ -31,13 +31,13 @@ pub struct Constants {
 impl Constants {
     pub fn new<T: Element>(rule: &AdamRule<T>) -> Self {
         Self {
-            squared_floor: 2f32.powi(2 * GRADIENT_FLOOR[0]),
+            squared_floor: power_of_two(SQUARED_FLOOR),
             gain1: rule.gain1.to_f64() as f32,
             gain2: rule.gain2.to_f64() as f32,
             beta1: rule.beta1.to_f64() as f32,
             beta2: rule.beta2.to_f64() as f32,
             magnitude: u32::MAX >> 1,
-            moment_floor: 2f32.powi(MOMENT_FLOOR[0]),
+            moment_floor: power_of_two(MOMENT_FLOOR),
             epsilon: rule.epsilon.to_f64() as f32,
             negative_rate: rule.negative_rate.to_f64() as f32,
             keep: rule.keep.to_f64() as f32,
@@ -52,6 +52,7 @@ pub const fn width<S: Simd>() -> usize {
 
 /// The products of a tile. A's rows lie [`PANEL`](crate::gemm::PANEL) elements apart, its k side by side in blocks of as many, so
 /// far apart.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub struct Products<'a> {
     pub k: usize,
     pub a: *const f32,
@@ -67,6 +68,7 @@ pub struct Products<'a> {
 }
 
 /// Rows of two vectors to be updated, the next one first.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub struct Waiting {
     pub weights: *mut f32,
     pub first: *mut f32,
@@ -167,7 +169,6 @@ macro_rules! tile {
             /// # Safety
             /// As [`run`].
             #[target_feature(enable = $features)]
-            #[inline(never)]
             unsafe fn run(products: &Products<'_>, waiting: &mut Waiting, rule: &Constants) {
                 let mut sums: [[$vector; 2]; $rows] = [[$zero(); 2]; $rows];
                 let (mut block, mut b) = (products.a, products.b);
