@@ -164,7 +164,9 @@ fn forward_loop<S: Simd, T: Element, P: Pointwise>(
     let rest = by_four + single;
     // What fills no vector goes through a copy: so the loops have no test in them.
     let mut copy = [T::ZERO; MOST_LANES];
-    T::Vector::<S>::load_tail(simd, x.range(out, rest, tail)).store_slice(&mut copy);
+    if tail > 0 {
+        T::Vector::<S>::load_tail(simd, x.range(out, rest, tail)).store_slice(&mut copy);
+    }
     let (to, copied) = (out.as_mut_ptr(), copy.as_mut_ptr());
     let from = x.address(to);
     for at in (0..by_four).step_by(FOUR * lanes) {
@@ -193,7 +195,9 @@ fn forward_loop<S: Simd, T: Element, P: Pointwise>(
             }
         }
     }
-    T::Vector::<S>::load_slice(simd, &copy).store_tail(&mut out[rest..]);
+    if tail > 0 {
+        T::Vector::<S>::load_slice(simd, &copy).store_tail(&mut out[rest..]);
+    }
 }
 
 /// As [`forward_loop`].
@@ -211,8 +215,10 @@ fn backward_loop<S: Simd, T: Element, P: Pointwise>(
     let (by_four, single, tail) = parts::<T::Vector<S>>(out.len());
     let rest = by_four + single;
     let mut copies = [[T::ZERO; MOST_LANES]; 2];
-    T::Vector::<S>::load_tail(simd, dout.range(out, rest, tail)).store_slice(&mut copies[0]);
-    T::Vector::<S>::load_tail(simd, &kept[rest..]).store_slice(&mut copies[1]);
+    if tail > 0 {
+        T::Vector::<S>::load_tail(simd, dout.range(out, rest, tail)).store_slice(&mut copies[0]);
+        T::Vector::<S>::load_tail(simd, &kept[rest..]).store_slice(&mut copies[1]);
+    }
     let [copied, copied_kept] = copies.each_mut().map(|copy| copy.as_mut_ptr());
     let to = out.as_mut_ptr();
     let from = [dout.address(to), kept.as_ptr()];
@@ -249,5 +255,7 @@ fn backward_loop<S: Simd, T: Element, P: Pointwise>(
             }
         }
     }
-    T::Vector::<S>::load_slice(simd, &copies[0]).store_tail(&mut out[rest..]);
+    if tail > 0 {
+        T::Vector::<S>::load_slice(simd, &copies[0]).store_tail(&mut out[rest..]);
+    }
 }
