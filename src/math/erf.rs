@@ -24,7 +24,7 @@ fn tail_ratio<V: Arithmetic>(simd: V::Simd, a: V) -> (V, V) {
 pub(crate) struct NormalTail<V> {
     /// |x|, but no more than where e is zero even times some thousands.
     pub a: V,
-    /// exp(−a²/2)·2^[`exp::lift`].
+    /// exp(−a²/2)·2^[`exp::lift`]; of NaN anything, while a, p and q are NaN.
     pub e_lifted: V,
     pub p: V,
     pub q: V,

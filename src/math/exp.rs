@@ -108,8 +108,8 @@ fn lifted_bias<V: Arithmetic>() -> f64 {
     bias + f64::from(lift::<V>())
 }
 
-/// exp(−a²/2)·2^lift for 0 ≤ a ≤ 14.7 (float32) or 39 (float64), or NaN. The square is not rounded: its error would be
-/// multiplied by its size.
+/// exp(−a²/2)·2^lift for 0 ≤ a ≤ 14.7 (float32) or 39 (float64); of NaN anything. The square is not rounded: its error would
+/// be multiplied by its size.
 ///
 /// exp(−a²/2) = 2ⁿ·exp(−t/2), t = a² + n·2·ln 2. The powers of −½ stand in the polynomial, where they round nothing.
 #[inline(always)]
@@ -134,6 +134,7 @@ pub(super) fn exp_half_square_lifted<V: Arithmetic>(simd: V::Simd, a: V) -> V {
         polynomial(simd, t, in_minus_half(EXP_F64))
     };
     let slope = p.mul_add(t, splat(simd, -0.5));
+    // Between ½ and 2 times a power of two that is in range: its exponent is added, on ports that the multiplications leave.
     slope
         .mul_add(t, splat(simd, 1.0))
         .bit_add(into_exponent(shifted))
