@@ -1,4 +1,4 @@
-//! erf, and the tail of the normal distribution, which keeps its relative accuracy far out.
+//! erf: near zero x + x·p(x²), further out 1 − 2·Φ(−√2·x) with the tail of the normal distribution.
 
 use super::coefficients::{ERF_F32, ERF_F64, TAIL_P_F32, TAIL_P_F64, TAIL_Q_F32, TAIL_Q_F64};
 use super::{exp, is_float32, polynomial, splat};
@@ -18,25 +18,6 @@ fn tail_ratio<V: Arithmetic>(simd: V::Simd, a: V) -> (V, V) {
             polynomial(simd, a, TAIL_Q_F64),
         )
     }
-}
-
-/// The normal distribution function at −a, Φ(−a) = e·p/q.
-pub(crate) struct NormalTail<V> {
-    /// |x|, but no more than where e is zero even times some thousands.
-    pub a: V,
-    /// exp(−a²/2)·2^[`exp::lift`]; of NaN anything, while a, p and q are NaN.
-    pub e_lifted: V,
-    pub p: V,
-    pub q: V,
-}
-
-#[inline(always)]
-pub(crate) fn normal_tail<V: Arithmetic>(simd: V::Simd, x: V) -> NormalTail<V> {
-    let limit = if is_float32::<V>() { 14.6 } else { 38.9 };
-    let a = splat::<V>(simd, limit).lesser(x.abs());
-    let (p, q) = tail_ratio(simd, a);
-    let e_lifted = exp::exp_half_square_lifted(simd, a);
-    NormalTail { a, e_lifted, p, q }
 }
 
 #[inline(always)]

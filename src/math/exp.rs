@@ -108,41 +108,9 @@ fn lifted_bias<V: Arithmetic>() -> f64 {
     bias + f64::from(lift::<V>())
 }
 
-/// exp(−a²/2)·2^lift for 0 ≤ a ≤ 14.7 (float32) or 39 (float64); of NaN anything. The square is not rounded: its error would
-/// be multiplied by its size.
-///
-/// exp(−a²/2) = 2ⁿ·exp(−t/2), t = a² + n·2·ln 2. The powers of −½ stand in the polynomial, where they round nothing.
-#[inline(always)]
-pub(super) fn exp_half_square_lifted<V: Arithmetic>(simd: V::Simd, a: V) -> V {
-    // ln 2 in two parts, the first so short that its products with n are exact.
-    let (high, low) = if is_float32::<V>() {
-        (45_426.0 / 65_536.0, 1.428_606_820_309_417_3e-6)
-    } else {
-        (
-            3_048_493_539_143.0 / 4_398_046_511_104.0,
-            5.497_923_018_708_371e-14,
-        )
-    };
-    let rounder = splat::<V>(simd, rounder::<V>() + f64::from(lift::<V>()));
-    let shifted = (a * a).mul_add(splat(simd, -0.5 * std::f64::consts::LOG2_E), rounder);
-    let n = shifted - rounder;
-    let t = a.mul_add(a, n * splat(simd, 2.0 * high));
-    let t = n.mul_add(splat(simd, 2.0 * low), t);
-    let p = if is_float32::<V>() {
-        polynomial(simd, t, in_minus_half(EXP_F32))
-    } else {
-        polynomial(simd, t, in_minus_half(EXP_F64))
-    };
-    let slope = p.mul_add(t, splat(simd, -0.5));
-    // Between ½ and 2 times a power of two that is in range: its exponent is added, on ports that the multiplications leave.
-    slope
-        .mul_add(t, splat(simd, 1.0))
-        .bit_add(into_exponent(shifted))
-}
-
 /// The coefficients of ¼·p(−t/2) as a polynomial in t.
 #[inline(always)]
-fn in_minus_half<const N: usize>(coefficients: [f64; N]) -> [f64; N] {
+pub(super) fn in_minus_half<const N: usize>(coefficients: [f64; N]) -> [f64; N] {
     let mut power = 0.25;
     coefficients.map(|coefficient| {
         let scaled = coefficient * power;

@@ -29,13 +29,14 @@ mod coefficients;
 mod erf;
 mod exp;
 mod log;
+mod normal;
 mod tanh;
 #[cfg(test)]
 mod tests;
 
 use crate::simd::{Arithmetic, Element};
-pub(crate) use erf::normal_tail;
 pub(crate) use exp::{exp_lifted, lift};
+pub(crate) use normal::normal_tail;
 
 /// Functions of float32 and float64 vectors.
 pub trait Math: Arithmetic {

@@ -1,6 +1,6 @@
 //! AVX-512 (F, VL, BW, DQ): 16 lanes of float32, 8 of float64.
 
-use super::{Arithmetic, Kernel, MOST_TURNED, Mask, Rows, Simd, Vector};
+use super::{Arithmetic, FOUR, Kernel, MOST_TURNED, Mask, Rows, Simd, Vector};
 use std::arch::x86_64::*;
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
@@ -234,6 +234,23 @@ macro_rules! vector {
         impl Vector for $vector {
             const LANES: usize = $lanes;
             const TURNED: usize = $turned;
+
+            #[inline(always)]
+            fn four_in_order(four: [Self; FOUR]) -> [Self; FOUR] {
+                #[target_feature(enable = "avx512f")]
+                #[inline]
+                fn in_order(mut four: [$vector; FOUR]) -> [$vector; FOUR] {
+                    let [a, b, c, d] = &mut four;
+                    // SAFETY: there is no instruction in it. All four are computed before it and used after it.
+                    unsafe {
+                        std::arch::asm!("/* {} {} {} {} */", inout(zmm_reg) a.0, inout(zmm_reg) b.0, inout(zmm_reg) c.0,
+                            inout(zmm_reg) d.0, options(nomem, nostack, preserves_flags));
+                    }
+                    four
+                }
+                // SAFETY: a vector exists only where its instruction set does.
+                unsafe { in_order(four) }
+            }
 
             #[inline(always)]
             unsafe fn load(_: Avx512, source: *const $t) -> Self {

@@ -77,7 +77,7 @@ macro_rules! methods {
     )*};
 }
 
-impl<V: Arithmetic> Arithmetic for Four<V> {
+impl<V: Vector> Arithmetic for Four<V> {
     type Element = V::Element;
     type Simd = V::Simd;
     type Mask = Four<V::Mask>;
@@ -85,6 +85,10 @@ impl<V: Arithmetic> Arithmetic for Four<V> {
     #[inline(always)]
     fn splat(simd: Self::Simd, value: Self::Element) -> Self {
         Four([V::splat(simd, value); FOUR])
+    }
+    #[inline(always)]
+    fn in_order(self) -> Self {
+        Four(V::four_in_order(self.0))
     }
     methods! {
         mul_add(factor, addend) -> Self;

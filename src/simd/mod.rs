@@ -200,6 +200,13 @@ pub trait Arithmetic:
         Self::splat(simd, Self::Element::ZERO)
     }
 
+    /// Itself. The compiler leaves these in the order of the source, where that can be had: of chains that take their steps in
+    /// turn, the processor finds several at a time.
+    #[inline(always)]
+    fn in_order(self) -> Self {
+        self
+    }
+
     /// self · factor + addend, rounded once.
     fn mul_add(self, factor: Self, addend: Self) -> Self;
     fn sqrt(self) -> Self;
@@ -257,6 +264,12 @@ pub trait Arithmetic:
 /// `LANES` elements in a register (or, in the portable form, an array).
 pub trait Vector: Arithmetic<Mask: Mask> {
     const LANES: usize;
+
+    /// [`Arithmetic::in_order`] of [`Four`].
+    #[inline(always)]
+    fn four_in_order(four: [Self; FOUR]) -> [Self; FOUR] {
+        four
+    }
 
     /// # Safety
     /// `LANES` elements may be read at `source`; no alignment is needed.
