@@ -10,9 +10,10 @@ use std::ops::Range;
 #[derive(Clone, Copy)]
 pub(super) struct Grid {
     pub tiles: usize,
-    /// Rows of a tile, as even as can be: so many, and one more in the first `longer` tiles.
+    /// Rows of a tile, as even as can be: so many, and one more before the first of `longer` and from the second on, so that
+    /// both halves have as many rows.
     tile_rows: usize,
-    pub longer: usize,
+    longer: [usize; 2],
     pub columns: usize,
     pub groups: usize,
     /// Vectors and columns in a whole group.
@@ -53,7 +54,7 @@ impl Grid {
         Self {
             tiles,
             tile_rows,
-            longer,
+            longer: [longer.div_ceil(2), tiles - longer / 2],
             columns: product.columns,
             groups: (product.columns + width - 1) >> width.trailing_zeros(),
             vectors,
@@ -73,13 +74,28 @@ impl Grid {
     /// The rows of tile t.
     #[inline(always)]
     pub fn rows_of(&self, t: usize) -> usize {
-        self.tile_rows + usize::from(t < self.longer)
+        let [first, second] = self.longer;
+        self.tile_rows + usize::from(t < first || t >= second)
     }
 
     /// The first row of tile t.
     #[inline(always)]
     pub fn tile_start(&self, t: usize) -> usize {
-        t * self.tile_rows + t.min(self.longer)
+        let [first, second] = self.longer;
+        t * self.tile_rows + t.min(first) + t.saturating_sub(second)
+    }
+
+    /// The first tile after t that has another height, or none: as many as there are.
+    #[inline(always)]
+    pub fn height_end(&self, t: usize) -> usize {
+        let [first, second] = self.longer;
+        if t < first {
+            first
+        } else if t < second {
+            second
+        } else {
+            self.tiles
+        }
     }
 
     /// The row tiles and the groups of the first units of a range that make one block: whole row tiles, or the part of

@@ -219,11 +219,7 @@ impl<T: Element> Product<T> {
                 // LOOP 6: row tiles, those of one height together.
                 let mut tile = block.tiles.start;
                 while tile < block.tiles.end {
-                    let end = if tile < grid.longer {
-                        grid.longer.min(block.tiles.end)
-                    } else {
-                        block.tiles.end
-                    };
+                    let end = grid.height_end(tile).min(block.tiles.end);
                     let place = Place {
                         tiles: tile..end,
                         column: at,
