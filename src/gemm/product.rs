@@ -319,13 +319,12 @@ impl<T: Element> Product<T> {
                 ahead: ahead.as_ref(),
             };
             if self.join == Join::Interleaved {
-                for below in 0..tiles.len() {
-                    simd.call(Chains {
-                        epilogue,
-                        columns: left,
-                        t: &tile.below(below, rows),
-                    });
-                }
+                simd.call(Chains {
+                    epilogue,
+                    rows: tiles.len(),
+                    columns: left,
+                    t: &tile,
+                });
             } else {
                 let shape = TileShape {
                     rows,
