@@ -2,6 +2,7 @@
 
 use super::kernel::tile_vectors;
 use super::product::{Join, Product};
+use super::slots::PACKED_ROWS;
 use super::{CHUNK, PANEL, caches};
 use crate::simd::{Element, Simd, Vector};
 use std::ops::Range;
@@ -113,23 +114,9 @@ impl Grid {
     }
 }
 
-/// The most rows in a block of which A is packed: as many elements of A are read side by side.
-const PACKED_ROWS: usize = 256;
-
-/// The values of k in a slice of it, so that it fills half of the second-level cache.
-pub(super) fn packed_depth<T>() -> usize {
-    (caches().l2 / 2 / (PACKED_ROWS * size_of::<T>())).next_multiple_of(PANEL)
-}
-
 /// The most rows in a block; fewer where they would fill more than half of the second-level cache: the other half is for
 /// what streams past.
 const MOST_ROWS: usize = 128;
-
-/// Elements of the buffer that a thread needs to pack A over `k`, on any instruction set: a slot is at most twice its
-/// tile.
-pub fn packed_len<T>(k: usize) -> usize {
-    2 * PACKED_ROWS * k.min(packed_depth::<T>())
-}
 
 /// Elements of a local C of `width` columns, on any instruction set.
 pub const LOCAL_LEN: usize = (MOST_ROWS + MOST_TILE_ROWS) * LOCAL_ROW;

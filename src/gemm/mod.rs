@@ -29,14 +29,16 @@ mod grid;
 pub mod kernel;
 pub mod pack;
 mod product;
+mod slots;
 mod sums;
 #[cfg(test)]
 mod tests;
 
 pub use blocks::{Caches, caches};
-pub use grid::{LOCAL_LEN, LOCAL_ROW, packed_len};
+pub use grid::{LOCAL_LEN, LOCAL_ROW};
 pub use kernel::{Ahead, Epilogue, MOST_BUFFERS, Start};
 pub use product::{Join, Operand, Product, Target, Tiles};
+pub use slots::packed_len;
 pub use sums::sum_rows;
 
 /// Rows of the batch (or outputs of packed weights) side by side in a panel, whatever the element and the machine.

@@ -2,8 +2,9 @@
 
 use super::PANEL;
 use super::chains::{Chains, chained};
-use super::grid::{Grid, packed_depth};
+use super::grid::Grid;
 use super::kernel::{Ahead, Epilogue, Start, Tile, TileShape, run_tiles};
+use super::slots::{FillSlots, packed_depth, slot_rows};
 use crate::simd::{Element, Kernel, Simd, Vector};
 use std::ops::Range;
 
@@ -402,7 +403,7 @@ impl<T: Element, W: Tiles<T>> Kernel for RunBlock<'_, T, W> {
             block.k = block.k.end..product.k.min(block.k.end + slice);
             let last = block.k.end == product.k;
             if product.pack_a {
-                simd.call(PackBlock {
+                simd.call(FillSlots {
                     product,
                     block: &block,
                     grid,
@@ -424,69 +425,6 @@ impl<T: Element, W: Tiles<T>> Kernel for RunBlock<'_, T, W> {
     }
 }
 
-/// Rows of a tile's slot in a packed block: whole vectors.
-fn slot_rows<S: Simd, T: Element>() -> usize {
-    S::TILE_ROWS.next_multiple_of(T::Vector::<S>::LANES)
-}
-
-/// Copies a block's rows of A, whose elements of one k lie side by side, so that a tile reads one stream: `[k][slot]`.
-struct PackBlock<'a, T> {
-    product: &'a Product<T>,
-    block: &'a Block<T>,
-    grid: &'a Grid,
-}
-
-impl<T: Element> Kernel for PackBlock<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        /// Values of k that are copied for one tile, then for the next: the lines of A that two tiles share stay near.
-        /// With those that are asked for ahead, no more lines than one set of the first-level cache has: where rows of A
-        /// are whole pages apart, they all meet in it.
-        const TOGETHER: usize = 4;
-        let lanes = T::Vector::<S>::LANES;
-        let slot = slot_rows::<S, T>();
-        // Copies: for the compiler, a store to the buffer may change what a reference leads to.
-        let (block, grid) = (self.block.clone(), *self.grid);
-        let Product { rows, a, .. } = *self.product;
-        let depth = block.k.len();
-        for first in (0..depth).step_by(TOGETHER) {
-            let count = TOGETHER.min(depth - first);
-            let row = a.start.wrapping_add((block.k.start + first) * a.k);
-            let mut to = block.packed.wrapping_add(first * slot);
-            let mut start = block.first_row;
-            for t in block.tiles.clone() {
-                let (here, from) = (grid.rows_of(t), row.wrapping_add(start));
-                // SAFETY: A's rows at one k lie side by side, and a whole slot is read only where rows enough follow; the
-                // buffer holds a slot for each k and tile; a prefetch may go past the end.
-                unsafe {
-                    if start + slot <= rows {
-                        for k in 0..count {
-                            let from = from.add(k * a.k);
-                            T::Vector::<S>::prefetch(from.wrapping_add(TOGETHER * a.k));
-                            for at in (0..slot).step_by(lanes) {
-                                T::Vector::<S>::load(simd, from.add(at))
-                                    .store(to.add(k * slot + at));
-                            }
-                        }
-                    } else {
-                        for k in 0..count {
-                            for at in (0..here).step_by(lanes) {
-                                let count = lanes.min(here - at);
-                                let from = from.add(k * a.k + at);
-                                T::Vector::<S>::load_partial(simd, from, count)
-                                    .store_partial(to.add(k * slot + at), count);
-                            }
-                        }
-                    }
-                }
-                start += here;
-                to = to.wrapping_add(depth * slot);
-            }
-        }
-    }
-}
-
 /// Where some tiles of a block lie.
 struct Place {
     tiles: Range<usize>,
@@ -501,10 +439,10 @@ struct Place {
 
 /// The part of a product at work: some row tiles, over a slice of k.
 #[derive(Clone)]
-struct Block<T> {
-    tiles: Range<usize>,
-    first_row: usize,
-    k: Range<usize>,
+pub(super) struct Block<T> {
+    pub tiles: Range<usize>,
+    pub first_row: usize,
+    pub k: Range<usize>,
     /// The slice of A, if it is packed.
-    packed: *mut T,
+    pub packed: *mut T,
 }

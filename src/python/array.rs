@@ -1,4 +1,4 @@
-//! NumPy arrays as arguments and results.
+//! NumPy arrays as arguments.
 //!
 //! An argument is read where it lies if it is a float32 or float64 array in native byte order whose strides are whole
 //! elements; lists, integers, booleans, float16, big-endian and unaligned arrays are converted once.
@@ -6,10 +6,8 @@
 use crate::error::{Error, Result};
 use crate::gemm::pack::Source;
 use crate::simd::Element;
-use numpy::npyffi::{
-    NPY_ARRAY_ALIGNED, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_WRITEABLE, NPY_TYPES, PyArrayObject,
-};
-use numpy::{PyArray1, PyUntypedArray, PyUntypedArrayMethods};
+use numpy::npyffi::{NPY_ARRAY_ALIGNED, NPY_ARRAY_C_CONTIGUOUS, NPY_TYPES, PyArrayObject};
+use numpy::{PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -78,17 +76,17 @@ macro_rules! with_float {
 pub(super) use with_float;
 
 /// What the header of an array says.
-struct Header<'a> {
-    data: *mut u8,
-    shape: &'a [usize],
+pub(super) struct Header<'a> {
+    pub data: *mut u8,
+    pub shape: &'a [usize],
     /// In bytes.
     strides: &'a [isize],
-    flags: c_int,
+    pub flags: c_int,
     number: c_int,
     swapped: bool,
 }
 
-fn header<'a>(array: &'a Bound<'_, PyUntypedArray>) -> Header<'a> {
+pub(super) fn header<'a>(array: &'a Bound<'_, PyUntypedArray>) -> Header<'a> {
     // SAFETY: a live array's header; dimensions and strides hold `nd` entries, which nobody changes while the
     // interpreter is held, and NumPy refuses to resize an array that is referred to.
     unsafe {
@@ -122,7 +120,7 @@ fn header<'a>(array: &'a Bound<'_, PyUntypedArray>) -> Header<'a> {
 }
 
 impl Header<'_> {
-    fn float(&self) -> Option<Float> {
+    pub fn float(&self) -> Option<Float> {
         let float = match self.number {
             n if n == NPY_TYPES::NPY_FLOAT as c_int => Float::F32,
             n if n == NPY_TYPES::NPY_DOUBLE as c_int => Float::F64,
@@ -131,7 +129,7 @@ impl Header<'_> {
         (!self.swapped).then_some(float)
     }
 
-    fn contiguous(&self) -> bool {
+    pub fn contiguous(&self) -> bool {
         self.flags & NPY_ARRAY_C_CONTIGUOUS != 0
     }
 
@@ -145,7 +143,7 @@ impl Header<'_> {
     }
 
     /// The addresses of the first byte and of the one past the last.
-    fn extent(&self, size: usize) -> Range<usize> {
+    pub fn extent(&self, size: usize) -> Range<usize> {
         if self.shape.contains(&0) {
             return 0..0;
         }
@@ -179,7 +177,7 @@ pub fn shape_text(shape: &[usize]) -> String {
 
 /// A float argument: an array that is kept alive.
 pub struct Floats<'py> {
-    array: Bound<'py, PyUntypedArray>,
+    pub(super) array: Bound<'py, PyUntypedArray>,
     pub float: Float,
 }
 
@@ -381,9 +379,7 @@ impl<'py> Floats<'py> {
             single: axes == 1,
         })
     }
-}
 
-impl<'py> Floats<'py> {
     /// As rows of `columns` values, where (rows,) means one column; the shape was checked.
     pub fn as_columns<T: Number>(&self, columns: usize) -> Source<'_, T> {
         let header = header(&self.array);
@@ -408,125 +404,6 @@ pub struct Rows<'a, T> {
     pub rows: usize,
     /// The argument had one axis; so has the result.
     pub single: bool,
-}
-
-/// NumPy's own limit.
-const MOST_AXES: usize = 64;
-
-/// A result to be: new, or the caller's `out`.
-pub struct Output<'py, T: Number> {
-    array: Bound<'py, PyUntypedArray>,
-    kind: std::marker::PhantomData<T>,
-}
-
-impl<'py, T: Number> Output<'py, T> {
-    /// # Errors
-    /// `MemoryError`, as NumPy raises it.
-    pub fn new(py: Python<'py>, shape: &[usize]) -> PyResult<Self> {
-        use numpy::PyArrayDescrMethods;
-        use numpy::npyffi::{self, PY_ARRAY_API};
-        let mut dims = [0; MOST_AXES];
-        let Some(dims) = dims.get_mut(..shape.len()) else {
-            return Err(PyValueError::new_err(format!(
-                "a result cannot have {} axes",
-                shape.len()
-            )));
-        };
-        for (dim, &n) in dims.iter_mut().zip(shape) {
-            *dim = n as npyffi::npy_intp;
-        }
-        // SAFETY: a new C-contiguous array; every element is written before Python sees it. A null pointer comes with
-        // the error that NumPy has set.
-        let array = unsafe {
-            let array = PY_ARRAY_API.PyArray_NewFromDescr(
-                py,
-                npyffi::get_type_object(py, npyffi::NpyTypes::PyArray_Type),
-                numpy::dtype::<T>(py).into_dtype_ptr(),
-                dims.len() as c_int,
-                dims.as_mut_ptr(),
-                std::ptr::null_mut(),
-                std::ptr::null_mut(),
-                0,
-                std::ptr::null_mut(),
-            );
-            Bound::from_owned_ptr_or_err(py, array)?
-        };
-        Ok(Self {
-            array: array.cast_into().expect("an array"),
-            kind: std::marker::PhantomData,
-        })
-    }
-
-    /// The caller's array, if it can take the result and shares no memory with an input.
-    pub fn checked(
-        py: Python<'py>,
-        out: Option<&Bound<'py, PyAny>>,
-        shape: &[usize],
-        inputs: &[(&str, &Floats<'py>)],
-    ) -> PyResult<Self> {
-        let Some(out) = out else {
-            return Self::new(py, shape);
-        };
-        let Ok(array) = out.cast::<PyUntypedArray>() else {
-            let kind: String = out.get_type().name()?.extract()?;
-            return Err(PyTypeError::new_err(format!(
-                "out is a {kind}; expected a NumPy array of {}",
-                T::NAME
-            )));
-        };
-        let header = header(array);
-        let problem = if header.float() != Some(T::FLOAT) {
-            let has: String = out.getattr("dtype")?.str()?.extract()?;
-            return Err(PyTypeError::new_err(format!(
-                "out has dtype {has}; expected {}",
-                T::NAME
-            )));
-        } else if header.shape != shape {
-            format!(
-                "out has shape {}; expected {}",
-                shape_text(header.shape),
-                shape_text(shape)
-            )
-        } else if header.flags & NPY_ARRAY_WRITEABLE == 0 {
-            "out is read-only; expected a writeable array".into()
-        } else if !header.contiguous() || header.flags & NPY_ARRAY_ALIGNED == 0 {
-            "out is not C-contiguous; expected an array whose elements lie side by side".into()
-        } else {
-            let extent = header.extent(size_of::<T>());
-            let overlaps = |other: &Floats<'_>| {
-                let other = self::header(&other.array).extent(size_of::<T>());
-                extent.start < other.end && other.start < extent.end
-            };
-            match inputs.iter().find(|(_, input)| overlaps(input)) {
-                Some((name, _)) => {
-                    format!("out shares memory with {name}; expected an array of its own")
-                }
-                None => {
-                    return Ok(Self {
-                        array: array.clone(),
-                        kind: std::marker::PhantomData,
-                    });
-                }
-            }
-        };
-        Err(PyValueError::new_err(problem))
-    }
-
-    /// The elements, contiguous.
-    pub fn as_mut_slice(&mut self) -> &mut [T] {
-        let header = header(&self.array);
-        let len: usize = header.shape.iter().product();
-        if len == 0 {
-            return &mut [];
-        }
-        // SAFETY: contiguous, aligned, of this type, and either new or checked to overlap no input; a new array's
-        // bytes, whatever they are, are numbers.
-        unsafe { std::slice::from_raw_parts_mut(header.data.cast(), len) }
-    }
-
-    pub fn into_any(self) -> Bound<'py, PyAny> {
-        self.array.into_any()
-    }
 }
 
 /// A contiguous copy or view of whole numbers as int64.
@@ -600,43 +477,4 @@ pub fn is_float_kind(argument: &Bound<'_, PyAny>) -> PyResult<bool> {
         .getattr("kind")?
         .extract()?;
     Ok(kind == "f")
-}
-
-/// A NumPy view of memory that `owner` keeps alive.
-///
-/// # Safety
-/// `len` elements at `start` stay valid as long as `owner` lives.
-pub unsafe fn view<'py, T: Number>(
-    owner: Bound<'py, PyAny>,
-    start: *mut T,
-    len: usize,
-) -> Bound<'py, PyAny> {
-    use numpy::PyArrayDescrMethods;
-    use numpy::npyffi::{self, PY_ARRAY_API};
-    let py = owner.py();
-    let mut dims = [len as npyffi::npy_intp];
-    // SAFETY: one axis of `len` contiguous elements; the array takes over a reference to its owner.
-    unsafe {
-        let array = PY_ARRAY_API.PyArray_NewFromDescr(
-            py,
-            npyffi::get_type_object(py, npyffi::NpyTypes::PyArray_Type),
-            numpy::dtype::<T>(py).into_dtype_ptr(),
-            1,
-            dims.as_mut_ptr(),
-            std::ptr::null_mut(),
-            start.cast(),
-            NPY_ARRAY_WRITEABLE,
-            std::ptr::null_mut(),
-        );
-        PY_ARRAY_API.PyArray_SetBaseObject(py, array.cast(), owner.into_ptr());
-        Bound::from_owned_ptr(py, array)
-    }
-}
-
-/// A new int64 array.
-pub fn new_integers<'py>(
-    py: Python<'py>,
-    values: impl ExactSizeIterator<Item = i64>,
-) -> Bound<'py, PyAny> {
-    PyArray1::from_iter(py, values).into_any()
 }

@@ -1,7 +1,8 @@
 //! One flat aligned buffer of which NumPy arrays are views.
 
-use super::array::{Float, view};
+use super::array::Float;
 use super::compute;
+use super::output::view;
 use crate::buffer::Flat;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;

@@ -1,8 +1,9 @@
 //! Model files: arrays and strings in, arrays and strings out.
 
 use super::FileFormatError;
-use super::array::{Float, Number, Output, float_of, floats, with_float};
+use super::array::{Float, Number, float_of, floats, with_float};
 use super::array::{integer_slice, integers, shape_of};
+use super::output::Output;
 use crate::error::Error;
 use crate::file::{self, Content, FileError, Tensor, TensorType};
 use pyo3::prelude::*;
@@ -116,7 +117,7 @@ fn array_of<'py>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bound<'py, PyAny>
                 .bytes
                 .chunks_exact(8)
                 .map(|b| i64::from_le_bytes(b.try_into().expect("8 bytes")));
-            let array = super::array::new_integers(py, values);
+            let array = super::output::new_integers(py, values);
             return array.call_method1("reshape", (PyTuple::new(py, &tensor.shape)?,));
         }
         TensorType::F32 => Float::F32,

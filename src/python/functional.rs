@@ -1,8 +1,9 @@
 //! Functions on arrays: the affine map, activations, softmax.
 
-use super::array::{Floats, Number, Output, common_float, floats, shape_text, with_float};
+use super::array::{Floats, Number, common_float, floats, shape_text, with_float};
 use super::compute;
 use super::config::isa_in_use;
+use super::output::Output;
 use crate::activation::{self, Activation};
 use crate::buffer::LINE;
 use crate::dense::{self, Shape};

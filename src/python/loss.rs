@@ -1,11 +1,12 @@
 //! Losses of arrays, and what they are compared with.
 
 use super::array::{
-    Floats, Number, Output, common_float, floats, integer_slice, integers, is_float_kind, shape_of,
+    Floats, Number, common_float, floats, integer_slice, integers, is_float_kind, shape_of,
     shape_text, with_float,
 };
 use super::compute;
 use super::config::isa_in_use;
+use super::output::Output;
 use crate::error::Error;
 use crate::loss::{self, Reduction, Targets, Value};
 use numpy::PyUntypedArray;
@@ -118,7 +119,8 @@ fn whole_numbers<'py>(target: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntyp
             "target[{row}] is {value}; expected whole class numbers"
         )));
     }
-    let array = super::array::new_integers(target.py(), values64.iter().map(|&value| value as i64));
+    let array =
+        super::output::new_integers(target.py(), values64.iter().map(|&value| value as i64));
     Ok(array.cast_into::<PyUntypedArray>()?)
 }
 

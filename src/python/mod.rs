@@ -12,6 +12,7 @@ mod functional;
 mod loss;
 mod network;
 mod optimizer;
+mod output;
 mod predictor;
 mod random;
 mod session;

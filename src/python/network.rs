@@ -1,9 +1,10 @@
 //! A compiled network that Python runs forward and backward.
 
-use super::array::{Float, Number, Output, float_of, floats};
+use super::array::{Float, Number, float_of, floats};
 use super::buffer::{AnyFlat, Buffer};
 use super::compute;
 use super::config::isa_in_use;
+use super::output::Output;
 use crate::activation::Activation;
 use crate::error::Error;
 use crate::network::{self, Linear, Rowwise, Stage};

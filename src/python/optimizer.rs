@@ -1,9 +1,9 @@
 //! An optimiser that Python sets and steps.
 
-use super::array::view;
 use super::buffer::{AnyFlat, Buffer};
 use super::compute;
 use super::config::isa_in_use;
+use super::output::view;
 use crate::error::Error;
 use crate::optim::{Group, Kind, Segment, State};
 use numpy::{PyArray2, PyReadonlyArray2};

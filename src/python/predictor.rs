@@ -1,9 +1,10 @@
 //! A frozen network that Python calls.
 
-use super::array::{Float, Number, Output, floats};
+use super::array::{Float, Number, floats};
 use super::compute;
 use super::config::{check_precision, isa_in_use};
 use super::network::{AnyNetwork, Network};
+use super::output::Output;
 use crate::predictor;
 use pyo3::prelude::*;
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! Random arrays addressed by (seed, purpose, step, layer).
 
-use super::array::{Float, Number, Output, new_integers, with_float};
+use super::array::{Float, Number, with_float};
 use super::config::isa_in_use;
+use super::output::{Output, new_integers};
 use crate::error::Error;
 use crate::random::{self, Purpose, Stream};
 use crate::simd::FloatControl;
