@@ -207,16 +207,24 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
             }
             let mut a = a_block;
             for _ in 0..k_here {
-                let mut vectors = [T::Vector::<S>::zero(simd); V];
-                for (j, vector) in vectors.iter_mut().enumerate() {
-                    *vector = T::Vector::<S>::load(
-                        simd,
-                        b.add(column_offset::<T::Vector<S>>(j, t.b_panel)),
-                    );
-                }
-                a = a.opaque();
-                // Written out: as a loop, 14 rows would be more than the compiler unrolls.
-                macro_rules! row {
+                if const { R == 1 } {
+                    // One row has so many vectors that they need not all be held beside their sums.
+                    let factor = T::Vector::<S>::splat(simd, *a);
+                    for (j, sum) in sums[0].iter_mut().enumerate() {
+                        let vector = b.add(column_offset::<T::Vector<S>>(j, t.b_panel));
+                        *sum = factor.mul_add(T::Vector::<S>::load(simd, vector), *sum);
+                    }
+                } else {
+                    let mut vectors = [T::Vector::<S>::zero(simd); V];
+                    for (j, vector) in vectors.iter_mut().enumerate() {
+                        *vector = T::Vector::<S>::load(
+                            simd,
+                            b.add(column_offset::<T::Vector<S>>(j, t.b_panel)),
+                        );
+                    }
+                    a = a.opaque();
+                    // Written out: as a loop, 14 rows would be more than the compiler unrolls.
+                    macro_rules! row {
                     ($($r:literal)*) => {
                         $(if $r < R {
                             const SHIFT: u32 = if $r == 0 { 0 } else { ($r as usize).trailing_zeros() };
@@ -228,7 +236,8 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
                         })*
                     };
                 }
-                row!(0 1 2 3 4 5 6 7 8 9 10 11 12 13);
+                    row!(0 1 2 3 4 5 6 7 8 9 10 11 12 13);
+                }
                 a = a.wrapping_add(t.a_k);
                 b = b.wrapping_add(PANEL);
             }
@@ -303,7 +312,13 @@ fn run_shape<S: Simd, T: Element, const R: usize, const V: usize>(
 /// a fused multiply-add.
 #[inline(always)]
 pub(super) fn tile_vectors<S: Simd>(rows: usize) -> usize {
-    if rows <= 2 { 8 } else { S::TILE_VECTORS }
+    match rows {
+        0 | 1 => 8,
+        // Of two rows of eight, the sums alone would fill 16 registers.
+        2 if S::TILE_ROWS < 12 => 4,
+        2 => 8,
+        _ => S::TILE_VECTORS,
+    }
 }
 
 /// What a tile measures, and what becomes of it.
