@@ -50,9 +50,10 @@ impl<T: Element> Kernel for Chains<'_, T> {
                         1 => self.some_rows::<S, 1, 8>(simd, row, j),
                         2 => self.some_rows::<S, 2, 4>(simd, row, j),
                         3 => self.some_rows::<S, 3, 4>(simd, row, j),
-                        4 => self.some_rows::<S, 4, 4>(simd, row, j),
-                        5 => self.some_rows::<S, 5, 4>(simd, row, j),
-                        _ => self.some_rows::<S, 6, 4>(simd, row, j),
+                        4 if most > 3 => self.some_rows::<S, 4, 4>(simd, row, j),
+                        5 if most > 3 => self.some_rows::<S, 5, 4>(simd, row, j),
+                        6 if most > 3 => self.some_rows::<S, 6, 4>(simd, row, j),
+                        _ => unreachable!("{here} rows together"),
                     }
                 }
             }
@@ -128,32 +129,31 @@ impl<T: Element> Chains<'_, T> {
     ) -> [[T::Vector<S>; TOGETHER]; R] {
         let t = self.t;
         let mut sums = [[T::Vector::<S>::zero(simd); TOGETHER]; R];
-        let mut k = first;
-        while k < t.k {
-            let here = (t.k - k).min(TOGETHER);
-            macro_rules! step {
-                ($c:expr) => {
-                    // SAFETY: k + c < t.k.
-                    unsafe {
-                        let vector = T::Vector::<S>::load(simd, b.add((k + $c) * PANEL));
-                        for (r, sums) in sums.iter_mut().enumerate() {
-                            let a = t.a.add((row + r) * t.a_tile + (k + $c) * t.a_k);
-                            let factor = T::Vector::<S>::splat(simd, *a);
-                            sums[$c] = factor.mul_add(vector, sums[$c]);
-                        }
+        macro_rules! step {
+            ($k:expr, $c:expr) => {
+                // SAFETY: k + c < t.k.
+                unsafe {
+                    let vector = T::Vector::<S>::load(simd, b.add(($k + $c) * PANEL));
+                    for (r, sums) in sums.iter_mut().enumerate() {
+                        let a = t.a.add((row + r) * t.a_tile + ($k + $c) * t.a_k);
+                        let factor = T::Vector::<S>::splat(simd, *a);
+                        sums[$c] = factor.mul_add(vector, sums[$c]);
                     }
-                };
-            }
-            if here == TOGETHER {
-                for c in 0..TOGETHER {
-                    step!(c);
                 }
-            } else {
-                for c in 0..here {
-                    step!(c);
-                }
+            };
+        }
+        let mut k = first;
+        while k + TOGETHER <= t.k {
+            for c in 0..TOGETHER {
+                step!(k, c);
             }
             k += CHAINS;
+        }
+        // Fewer are left of the last one. Not in the loop, whose sums would go to memory.
+        for c in 0..TOGETHER {
+            if k + c < t.k {
+                step!(k, c);
+            }
         }
         sums
     }

@@ -296,7 +296,7 @@ fn run_shape<S: Simd, T: Element, const R: usize, const V: usize>(
     count: usize,
 ) {
     // Shapes that an instruction set does not use are not compiled for it.
-    if const { R <= S::TILE_ROWS } {
+    if const { R <= S::TILE_ROWS && V <= tile_vectors::<S>(R) } {
         match epilogue {
             Epilogue::Store => simd.call(Shape::<T, R, V, STORE> { t, count }),
             Epilogue::Add => simd.call(Shape::<T, R, V, ADD> { t, count }),
@@ -304,14 +304,14 @@ fn run_shape<S: Simd, T: Element, const R: usize, const V: usize>(
             Epilogue::ReluMask => simd.call(Shape::<T, R, V, RELU_MASK> { t, count }),
         }
     } else {
-        unreachable!("a tile has at most {} rows", S::TILE_ROWS)
+        unreachable!("no tile has {R} rows and {V} vectors")
     }
 }
 
 /// The widest tile of a product with so many rows in a tile: one or two rows take more vectors, to hide the latency of
 /// a fused multiply-add.
 #[inline(always)]
-pub(super) fn tile_vectors<S: Simd>(rows: usize) -> usize {
+pub(super) const fn tile_vectors<S: Simd>(rows: usize) -> usize {
     match rows {
         0 | 1 => 8,
         // Of two rows of eight, the sums alone would fill 16 registers.
