@@ -61,6 +61,7 @@ fn in_step<V: Arithmetic, const E: usize, const P: usize, const Q: usize>(
     q.step(simd);
     let e = in_minus_half(e);
     let mut e = Horner::new(simd, t, &e);
+    // So p and q end with e, of which they were two and three steps ahead.
     const { assert!(P <= E + 2 && Q <= E + 3) };
     for _ in 1..E {
         e.step(simd);
