@@ -119,8 +119,10 @@ class Registry:
 
     def modules(self) -> Iterator[Module]:
         """Iterate over this module and all below it."""
-        for _, module in self.named_modules():
-            yield module
+        yield self  # type: ignore[misc]
+        for module in self._modules.values():
+            if module is not None:
+                yield from module.modules()
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Iterate over all parameters with their paths, in the order in which they lie in the buffer."""
