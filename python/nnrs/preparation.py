@@ -199,7 +199,8 @@ class Preparation:
         model.task, model.classes_, model.feature_names_ = task, target.classes, names
 
         ready = self._ready(features)
-        by_step = mapping(ready) is not None and str(ready.dtype) != model_dtype(model)
+        in_file = mapping(ready) is not None
+        dtype = _input_dtype(model) or str(ready.dtype)
         row_weights = weights if factors is None else factors if weights is None else factors * weights
         source = ArraySource(
             ready,
@@ -209,8 +210,8 @@ class Preparation:
             self.batch_size,
             bool(self.shuffle),
             self.seed,
-            by_step,
-            mapping(ready) is not None and self.shuffle != "full",
+            in_file and str(ready.dtype) != dtype,
+            dtype if in_file and self.shuffle is True else None,
         )
         settled = target.values if rows is None else target.values[rows]
         validation = None if given is None else replace(given, x=self._ready(given.x))
@@ -365,11 +366,15 @@ class Preparation:
     def _ready(self, features: Array) -> Array:
         """Return inputs as the session takes them; converted here, once, but where they lie in a file."""
         model = self.model
-        if not isinstance(model, Compiled) or model.network is None:
+        if not isinstance(model, Compiled) or (dtype := _input_dtype(model)) is None:
             return features
         rows = model._features(features)
-        dtype = model_dtype(model)
         return rows if str(rows.dtype) == dtype or mapping(rows) is not None else rows.astype(dtype)
+
+
+def _input_dtype(model: Module) -> str | None:
+    """Return the dtype of inputs that the core takes; None where a user's modules take any."""
+    return model_dtype(model) if isinstance(model, Compiled) and model.network is not None else None
 
 
 def model_outputs(model: Module) -> int | None:

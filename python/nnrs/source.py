@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nnrs.epoch import Batch, Progress, cut, nearby_rows, run_batches, shuffled_rows
+from nnrs.epoch import Batch, Progress, cut, run_batches, shuffled_rows
+from nnrs.nearby import nearby_parts
 
 __all__ = ["ArraySource", "BatchSource", "Source"]
 
@@ -64,8 +65,8 @@ class ArraySource:
         Of the shuffles.
     by_step : bool
         Whether batches are converted one by one, because `x` lies in a file and has another dtype.
-    nearby : bool
-        Whether to shuffle as `nnrs.epoch.nearby_rows` does, because `x` lies in a file.
+    nearby : str or None
+        Shuffle as `nnrs.nearby.nearby_parts` does, because `x` lies in a file; rows become of this dtype.
 
     Examples
     --------
@@ -83,7 +84,7 @@ class ArraySource:
     shuffle: bool
     seed: int
     by_step: bool
-    nearby: bool = False
+    nearby: str | None = None
 
     @property
     def rows_an_epoch(self) -> int:
@@ -110,26 +111,8 @@ class ArraySource:
         (float, float)
             Sum of weight times loss, and sum of weights.
         """
-        if not (self.shuffle and self.nearby):
-            return self._run_rows(current, epoch, self.shuffle, self.rows, weigh, on_step, progress)
-        total = weight = 0.0
-        done = 0
-        for rows in nearby_rows(self.seed, epoch, self.x, self.rows, self.batch_size):
-            report = None if progress is None else _after(progress, done, total)
-            part = self._run_rows(current, epoch, False, rows, weigh, on_step, report)
-            total, weight, done = total + part[0], weight + part[1], done + len(rows)
-        return total, weight
-
-    def _run_rows(
-        self,
-        current: Current,
-        epoch: int,
-        shuffle: bool,
-        rows: Rows | None,
-        weigh: Weigh,
-        on_step: OnStep | None,
-        progress: Progress | None,
-    ) -> tuple[float, float]:
+        if self.nearby is not None:
+            return self._run_parts(self.nearby, current, epoch, weigh, on_step, progress)
         if on_step is None and not self.by_step:
             total, weight = current().epoch(
                 self.x,
@@ -137,14 +120,34 @@ class ArraySource:
                 self.sample_weight,
                 batch_size=self.batch_size,
                 epoch=epoch,
-                shuffle=shuffle,
-                rows=rows,
+                shuffle=self.shuffle,
+                rows=self.rows,
                 progress=progress,
             )
             return total, weight
-        order = shuffled_rows(self.seed, epoch, len(self.x), rows) if shuffle else rows
+        rows = self.rows
+        order = shuffled_rows(self.seed, epoch, len(self.x), rows) if self.shuffle else rows
         batches = cut(self.x, self.y, self.sample_weight, order, self.batch_size)
         return run_batches(_step_of(current), batches, weigh, on_step, progress)
+
+    def _run_parts(
+        self,
+        dtype: str,
+        current: Current,
+        epoch: int,
+        weigh: Weigh,
+        on_step: OnStep | None,
+        progress: Progress | None,
+    ) -> tuple[float, float]:
+        total = weight = 0.0
+        done = 0
+        data = self.x, self.y, self.sample_weight, self.rows
+        for x, y, weights, order in nearby_parts(*data, dtype, self.batch_size, self.seed, epoch):
+            source = ArraySource(x, y, weights, order, self.batch_size, False, self.seed, False)
+            report = None if progress is None else _after(progress, done, total)
+            found = source.run(current, epoch, weigh, on_step, report)
+            total, weight, done = total + found[0], weight + found[1], done + len(order)
+        return total, weight
 
 
 def _after(progress: Progress, done: int, total: float) -> Progress:
