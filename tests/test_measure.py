@@ -44,7 +44,7 @@ def test_functions_get_labels_as_predict_gives_them():
 
 
 def test_values_and_columns():
-    target = Target(np.array([[1.0], [2.0]]), None, None)
+    target = Target(np.array([[1.0], [2.0]]), False, None)
     found = measure([metrics.mse, "mae", "r2"], np.array([[1.0], [4.0]]), target, "regression")
     assert found == {"mse": 2.0, "mae": 1.0, "r2": pytest.approx(-7.0)}
 

@@ -103,7 +103,8 @@ class Measures:
         """
         self.check(task)
         ending = model._ending()
-        true = target.values if target.numbers is None else target.numbers
+        numbers = target.numbers
+        true = target.values if numbers is None else numbers
         if task == "regression" and true.ndim == 2 and true.shape[1] == 1:
             true = true[:, 0]
         made: dict[str, Array] = {}
@@ -123,8 +124,8 @@ class Measures:
                 results[name] = metric.function(true, pred, sample_weight=sample_weight)
             else:
                 pred = predicted("labels")
-                named = target.classes is not None and target.numbers is not None
-                pair = (target.classes[true], target.classes[pred]) if named else (true, pred)  # type: ignore[index]
+                names = target.classes if target.of_classes else None
+                pair = (true, pred) if names is None else (names[true], names[pred])
                 results[name] = float(metric(*pair))
         return results
 

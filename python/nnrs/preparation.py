@@ -52,7 +52,7 @@ class Part:
     >>> import numpy as np
     >>> from nnrs.preparation import Part
     >>> from nnrs.target import Target
-    >>> len(Part(np.zeros((5, 2)), np.array([1, 3]), Target(np.zeros(2), None, None), None).rows)
+    >>> len(Part(np.zeros((5, 2)), np.array([1, 3]), Target(np.zeros(2), False, None), None).rows)
     2
     """
 
@@ -307,10 +307,11 @@ class Preparation:
     ) -> Weights | None:
         if self.class_weight is None:
             return None
-        if target.numbers is None:
+        numbers = target.numbers
+        if numbers is None:
             raise ValueError(f"class_weight weighs classes; the task {task!r} has none")
         classes = None if target.classes is None else target.classes.tolist()
-        counted = target.numbers if rows is None else target.numbers[rows]
+        counted = numbers if rows is None else numbers[rows]
         weight = resolve_class_weight(self.class_weight, counted, 2 if task == "binary" else outputs, classes)
         assert weight is not None
         if task == "binary" and outputs == 1:
@@ -336,7 +337,7 @@ class Preparation:
             raise ValueError(f"x of validation_data has shape {x.shape}; expected (n, {wanted}), as x")
         classes = self.model.classes_ if training is None else training.classes
         target = read_target(data[1], task, outputs, model_dtype(self.model), classes)
-        if training is not None and training.numbers is None:
+        if training is not None and not training.of_classes:
             known, given = (math.prod(found.values.shape[1:]) for found in (training, target))
             if given != known:
                 raise ValueError(f"y of validation_data has {given} values a row; expected {known}, as y")
@@ -415,9 +416,7 @@ def _positive(rows: Rows | None, weights: Weights | None) -> Rows | None:
 def _part(x: Array, rows: Rows | None, target: Target, weights: Weights | None) -> Part:
     if rows is None:
         return Part(x, None, target, weights)
-    chosen = Target(
-        target.values[rows], None if target.numbers is None else target.numbers[rows], target.classes
-    )
+    chosen = replace(target, values=target.values[rows])
     own_weights = None if weights is None else weights[rows]
     if len(rows) * math.prod(x.shape[1:]) * x.itemsize <= _GATHERED_BYTES:
         return Part(np.asarray(x[rows]), None, chosen, own_weights)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from nnrs.nn.loss import (
     BCELoss,
@@ -24,6 +24,9 @@ __all__ = ["Target", "find_task", "read_target"]
 
 Array = NDArray[Any]
 
+# Labels looked at together.
+_PIECE = 1 << 20
+
 
 @dataclass(frozen=True)
 class Target:
@@ -32,9 +35,9 @@ class Target:
     Attributes
     ----------
     values : (n,) int64 class numbers, or (n, …) floats
-        What the loss takes; for one output 0.0 and 1.0.
-    numbers : (n,) int64 or None
-        The class of each row, where rows belong to classes; of rows of probabilities the most likely.
+        What the loss takes; for one output 0.0 and 1.0. It may be what was read itself.
+    of_classes : bool
+        Whether rows belong to classes.
     classes : (classes,) array or None
         What the classes are called, if not 0, 1, ….
 
@@ -46,8 +49,20 @@ class Target:
     """
 
     values: Array
-    numbers: NDArray[np.int64] | None
+    of_classes: bool
     classes: Array | None
+
+    @property
+    def numbers(self) -> NDArray[np.int64] | None:
+        """The class of each row, of probabilities the most likely one; None where rows have no class."""
+        if not self.of_classes:
+            return None
+        numbers: Array = self.values
+        if numbers.ndim == 2:
+            numbers = numbers.argmax(axis=1)
+        elif numbers.dtype.kind == "f":
+            numbers = numbers >= 0.5
+        return numbers.astype(np.int64, copy=False)
 
 
 def find_task(loss: object, outputs: int) -> str | None:
@@ -128,8 +143,12 @@ def read_target(
         raise TypeError(
             f"y holds strings; expected numbers for {'the task ' + task if task else 'this loss'}"
         )
-    values = array.astype(dtype) if task is not None or array.dtype.kind == "f" else array
-    return Target(values, None, None)
+    return Target(_as(dtype, array) if task is not None or array.dtype.kind == "f" else array, False, None)
+
+
+def _as(dtype: DTypeLike, array: Array) -> Array:
+    """Convert what is not of this type already: large targets are not held twice."""
+    return array.astype(dtype, order="C", copy=False)
 
 
 def _array(y: Any) -> Array:
@@ -149,25 +168,23 @@ def _read_classes(
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim == 2 and array.shape[1] == outputs and array.dtype.kind in "fiub":
-        rows = array.astype(dtype)
-        return Target(rows, rows.argmax(axis=1).astype(np.int64), classes)
+        return Target(_as(dtype, array), True, classes)
     if array.ndim != 1:
         rows_too = f" or (n, {outputs}) rows, one column a class" if outputs > 1 else ""
         raise ValueError(f"y has shape {array.shape}; expected (n,) labels{rows_too}")
     count = 2 if task == "binary" else outputs
 
-    def known(numbers: NDArray[np.int64], labels: Array | None) -> Target:
-        return Target(numbers.astype(dtype) if outputs == 1 else numbers, numbers, labels)
+    def known(numbers: Array, labels: Array | None) -> Target:
+        return Target(_as(dtype if outputs == 1 else np.int64, numbers), True, labels)
 
     if classes is not None:
         return known(_look_up(array, classes), classes)
     if array.dtype.kind in "fiub":
-        numbers = _whole(array, task)
-        if numbers is None:
-            return Target(array.astype(dtype), (array >= 0.5).astype(np.int64), None)
-        if not len(numbers) or (numbers.min() >= 0 and numbers.max() < count):
-            return known(numbers, None)
-        array = numbers
+        if not _are_whole(array, task):
+            return Target(_as(dtype, array), True, None)
+        if not len(array) or (array.min() >= 0 and array.max() < count):
+            return known(array, None)
+        array = array.astype(np.int64)
     found = np.unique(array)
     if not learn:
         raise ValueError(
@@ -181,17 +198,20 @@ def _read_classes(
     return known(_look_up(array, found), found)
 
 
-def _whole(array: Array, task: str) -> NDArray[np.int64] | None:
-    """Return labels as integers; None for probabilities of the second class."""
+def _are_whole(array: Array, task: str) -> bool:
+    """Whether labels are whole numbers; they may be probabilities of the second class instead."""
     if array.dtype.kind != "f":
-        return array.astype(np.int64)
-    bad = array != np.floor(array)  # NaN too; infinities are caught below.
-    if not bad.any() and np.isfinite(array).all():
-        return array.astype(np.int64)
-    if task == "binary" and np.all((array >= 0) & (array <= 1)):
-        return None
-    row = int(np.argmax(bad | ~np.isfinite(array)))
-    raise ValueError(f"y has {array[row]} in row {row}; expected class numbers, whole and finite")
+        return True
+    for start in range(0, len(array), _PIECE):
+        part = array[start : start + _PIECE]
+        bad = (part != np.floor(part)) | ~np.isfinite(part)
+        if not bad.any():
+            continue
+        if task == "binary" and array.min() >= 0 and array.max() <= 1:
+            return False
+        row = int(np.argmax(bad))
+        raise ValueError(f"y has {part[row]} in row {start + row}; expected class numbers, whole and finite")
+    return True
 
 
 def _look_up(array: Array, classes: Array) -> NDArray[np.int64]:

@@ -1,0 +1,141 @@
+import os
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+
+from nnrs import disk
+from nnrs.disk import BLOCK, MappedRows
+
+ROWS = 5 * BLOCK + 77
+linux = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="Linux alone names the file of a mapping"
+)
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """Rows of 30 numbers, in a file whose header is no whole page; and how it is mapped."""
+    x = np.arange(ROWS * 30, dtype=np.float32).reshape(ROWS, 30)
+    np.save(tmp_path / "x.npy", x)
+    return x, partial(np.load, tmp_path / "x.npy", mmap_mode="r")
+
+
+def read(x, starts, rows=None, dtype="float32", before=3):
+    """Read blocks; whether it was done by way of the file, and directly."""
+    with MappedRows(x, rows, dtype) as file:
+        file_before = file._file
+        flags = None if file_before is None else _flags(file_before)
+        count = sum(min(BLOCK, len(file) - at) for at in starts)
+        space, out = file.space(before, count)
+        file.read(starts, space, out[before:])
+        by_file = file._file is not None
+    return out[before:], by_file, bool(flags and flags & os.O_DIRECT)
+
+
+def _flags(file):
+    import fcntl
+
+    return fcntl.fcntl(file, fcntl.F_GETFL)
+
+
+STARTS = [2 * BLOCK, 0, 4 * BLOCK, 5 * BLOCK]
+
+
+def wanted(x, starts=STARTS, rows=None):
+    x = x if rows is None else x[rows]
+    return np.concatenate([x[at : at + BLOCK] for at in starts])
+
+
+@linux
+@pytest.mark.parametrize("larger_than_memory", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("part", [slice(None), slice(1, None), slice(5, 4 * BLOCK)])
+def test_blocks_are_read_from_the_file(larger_than_memory, dtype, part, stored, monkeypatch):
+    x, mapped = stored
+    if larger_than_memory:
+        monkeypatch.setattr(disk, "memory", lambda: 0)
+    x = x[part]
+    starts = [at for at in STARTS if at < len(x)]
+    found, by_file, direct = read(mapped()[part], starts, dtype=dtype)
+    np.testing.assert_array_equal(found, wanted(x, starts))
+    assert found.dtype == dtype
+    if larger_than_memory and not (by_file and direct):
+        pytest.skip("the file system of tmp_path takes no direct reads")
+    assert by_file
+    assert direct == larger_than_memory
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_that_are_named(step, dtype, stored):
+    x, mapped = stored
+    rows = np.arange(11, ROWS, step)
+    starts = list(range(0, len(rows), BLOCK))[::-1]
+    starts = [*starts[1:], starts[0]]
+    for order in (rows, np.random.default_rng(0).permutation(rows)):
+        found, by_file, _ = read(mapped(), starts, order, dtype)
+        np.testing.assert_array_equal(found, wanted(x, starts, order))
+        assert by_file or not sys.platform.startswith("linux")
+
+
+@linux
+def test_what_is_written_to_a_private_mapping_counts(stored, tmp_path):
+    x, _ = stored
+    private = np.load(tmp_path / "x.npy", mmap_mode="c")
+    private[BLOCK] = x[BLOCK] = -1
+    found, by_file, _ = read(private, [BLOCK])
+    np.testing.assert_array_equal(found, wanted(x, [BLOCK]))
+    assert not by_file
+
+
+@linux
+@pytest.mark.parametrize("larger_than_memory", [False, True])
+def test_what_is_written_to_a_shared_mapping_counts(larger_than_memory, stored, tmp_path, monkeypatch):
+    x, _ = stored
+    if larger_than_memory:
+        monkeypatch.setattr(disk, "memory", lambda: 0)
+    shared = np.load(tmp_path / "x.npy", mmap_mode="r+")
+    shared[0] = x[0] = -1
+    np.testing.assert_array_equal(read(shared, [0])[0], wanted(x, [0]))
+
+
+@linux
+def test_another_file_of_the_same_name_is_not_read(stored, tmp_path):
+    x, mapped = stored
+    array = mapped()
+    np.save(tmp_path / "other.npy", x + 1)
+    (tmp_path / "other.npy").replace(tmp_path / "x.npy")
+    found, by_file, _ = read(array, STARTS)
+    np.testing.assert_array_equal(found, wanted(x))
+    assert not by_file
+    (tmp_path / "x.npy").unlink()
+    np.testing.assert_array_equal(read(array, STARTS)[0], wanted(x))
+
+
+@linux
+@pytest.mark.parametrize("fails_at", [0, 1, 3])
+def test_reads_that_fail_are_made_through_the_mapping(fails_at, stored, monkeypatch):
+    x, mapped = stored
+    calls, preadv = [], os.preadv
+
+    def fails(file, parts, begin):
+        calls.append(begin)
+        if len(calls) > fails_at:
+            preadv(file, parts[:1], begin)
+            raise OSError("no")
+        return preadv(file, parts, begin)
+
+    monkeypatch.setattr(os, "preadv", fails)
+    found, by_file, _ = read(mapped(), STARTS)
+    np.testing.assert_array_equal(found, wanted(x))
+    assert not by_file
+
+
+def test_arrays_in_memory_and_in_other_orders(stored):
+    x, mapped = stored
+    for array in (x, np.asfortranarray(x), mapped()[::-1], mapped()[:, ::2]):
+        found, by_file, _ = read(array, STARTS)
+        np.testing.assert_array_equal(found, wanted(array))
+        assert not by_file
