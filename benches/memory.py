@@ -126,6 +126,7 @@ def write(net: Net, rows: int, folder: str) -> None:
             print(f"\rwritten: {100 * at // rows} %", end="", file=sys.stderr, flush=True)
     x.flush()
     np.save(Path(folder, "y.npy"), np.concatenate(labels))
+    os.sync()
     print("\rwritten: 100 %", file=sys.stderr)
 
 

@@ -13,7 +13,7 @@ from nnrs import _core
 from nnrs import task as tasks
 from nnrs.nn.module import Module
 from nnrs.nn.parameter import Flat, join
-from nnrs.nn.program import Clock, Program, Run, group
+from nnrs.nn.program import Clock, Own, Program, Run, group
 from nnrs.random import resolve_seed
 
 __all__ = ["Compiled"]
@@ -114,13 +114,13 @@ class Compiled(Module):
     @property
     def in_features(self) -> int | None:
         """Number of input features, or None where any number will do."""
-        first = group(list(self._leaves()), None)[0]
+        first = self._parts()[0]
         return first.in_features if isinstance(first, Run) else None
 
     @property
     def out_features(self) -> int | None:
         """Number of output features, or None where it follows the inputs."""
-        last = group(list(self._leaves()), None)[-1]
+        last = self._parts()[-1]
         return last.out_features if isinstance(last, Run) else None
 
     @property
@@ -136,6 +136,9 @@ class Compiled(Module):
     def _leaves(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """Modules that run, in order, with their paths."""
         raise NotImplementedError
+
+    def _parts(self) -> list[Run | Own]:
+        return group(list(self._leaves()), None) if self._program is None else self._program.parts
 
     def _in_core(self) -> bool:
         # A subclass with a forward of its own is the user's module, whatever it inherits.

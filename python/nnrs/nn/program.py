@@ -218,7 +218,6 @@ class Program:
 
     __slots__ = (
         "_clock",
-        "_parts",
         "_ready",
         "backward",
         "dropouts",
@@ -227,6 +226,7 @@ class Program:
         "forward",
         "modes",
         "network",
+        "parts",
         "predict",
         "run",
     )
@@ -244,20 +244,20 @@ class Program:
         clock: Clock | None,
         modes: tuple[bool, ...] | None,
     ) -> None:
-        self._parts: list[Run | Own] = group(leaves, dtype)
+        self.parts: list[Run | Own] = group(leaves, dtype)
         self._clock = clock
         # Whether every part kept what the last forward left for one backward.
         self._ready = False
         self.modes = modes
-        runs = [part for part in self._parts if isinstance(part, Run)]
+        runs = [part for part in self.parts if isinstance(part, Run)]
         self.dropouts = [layer for run in runs for layer in run.dropouts]
         active = {
             layer: number for number, layer in enumerate(self.dropouts) if modes is None or modes[number]
         }
         for run in runs:
             run.compile(flat, active)
-        first = self._parts[0]
-        self.run: Run | None = first if isinstance(first, Run) and len(self._parts) == 1 else None
+        first = self.parts[0]
+        self.run: Run | None = first if isinstance(first, Run) and len(self.parts) == 1 else None
         self.flattens = isinstance(first, Run) and first.flattens
         self.network: _core.Network | None = None
         self.predict, self.forward, self.backward = self._predict, self._forward, self._backward
@@ -273,14 +273,14 @@ class Program:
         self.evaluate = self._sample if modes is not None and any(modes) else self.predict
 
     def _predict(self, x: Array) -> Array:
-        for part in self._parts:
+        for part in self.parts:
             x = part.predict(x)
         return x
 
     def _forward(self, x: Array) -> Array:
         clock = self._clock
         self._ready = False
-        for part in self._parts:
+        for part in self.parts:
             x = part.forward(x, clock)
         self._ready = True
         if clock is not None:
@@ -290,19 +290,19 @@ class Program:
     def _backward(self, dout: Array, need_dx: bool = True) -> Array | None:
         if not self._ready:
             raise no_forward()
-        first = len(self._parts) - 1
-        d = self._parts[first].backward(dout, need_dx or first > 0)
+        first = len(self.parts) - 1
+        d = self.parts[first].backward(dout, need_dx or first > 0)
         # What fails before this line has written nothing, and may be tried again.
         self._ready = False
         for number in range(first - 1, -1, -1):
             assert d is not None
-            d = self._parts[number].backward(d, need_dx or number > 0)
+            d = self.parts[number].backward(d, need_dx or number > 0)
         return d if need_dx else None
 
     def _sample(self, x: Array) -> Array:
         out = self._forward(x)
         self._ready = False
-        for part in self._parts:
+        for part in self.parts:
             part.forget()
         return out
 
