@@ -147,30 +147,28 @@ fn column_offset<V: Vector>(j: usize, panel: usize) -> usize {
     j * V::LANES / PANEL * panel + j * V::LANES % PANEL
 }
 
-/// The odd multiples of the distance between two rows of A. With the scales of an address (1, 2, 4, 8) they reach every
+/// How many odd multiples of the distance between two rows of A. With the scales of an address (1, 2, 4, 8) they reach every
 /// row of a tile from one pointer: row 12 is four times three rows away.
-const ODD: usize = 7;
+pub(super) const ODD: usize = 7;
 
-/// The tile that lies `below` tiles under the first one, `t`. A number, not a [`Tile::below`]: to copy the operands for each
-/// took a tenth of the smallest nets' step.
+/// The sums of a tile.
+pub(super) type Sums<S, T, const R: usize, const V: usize> = [[<T as Element>::Vector<S>; V]; R];
+
+/// What the chains begin with in the tile whose first row is `row`, its C at `c`.
 ///
 /// # Safety
-/// The machine has the instruction set (a token proves it), and all of the tile's elements of A, B, C, the kept outputs
-/// and the start lie in memory that may be read, C also written, with no other thread at it.
+/// As [`run_tiles`], for this tile.
 #[inline(always)]
-unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOGUE: u8>(
+pub(super) unsafe fn begin<S: Simd, T: Element, const R: usize, const V: usize>(
     simd: S,
     t: &Tile<'_, T>,
-    odd: [usize; ODD],
-    below: usize,
-) {
+    row: usize,
+    c: *const T,
+) -> Sums<S, T, R, V> {
     let lanes = T::Vector::<S>::LANES;
-    // SAFETY: throughout, the addresses are those of the operands that the caller vouches for.
+    let mut sums = [[T::Vector::<S>::zero(simd); V]; R];
+    // SAFETY: the addresses are those of the operands that the caller vouches for.
     unsafe {
-        let row = below * R;
-        let c_start = t.c.add(row * t.c_row);
-        let c_at = |r: usize, j: usize| c_start.add(t.c_at::<T::Vector<S>>(r, j));
-        let mut sums = [[T::Vector::<S>::zero(simd); V]; R];
         // Loops, not `from_fn`: a closure that is not inlined is compiled without the instruction set.
         match t.start {
             Start::Zero => {}
@@ -189,12 +187,129 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
             Start::Target => {
                 for (r, row) in sums.iter_mut().enumerate() {
                     for (j, sum) in row.iter_mut().enumerate() {
-                        *sum = T::Vector::<S>::load(simd, c_at(r, j));
+                        *sum = T::Vector::<S>::load(simd, c.add(t.c_at::<T::Vector<S>>(r, j)));
                     }
                 }
             }
         }
+    }
+    sums
+}
 
+/// One k.
+///
+/// # Safety
+/// As [`run_tiles`]; A and B of this k lie at `a` and `b`.
+#[inline(always)]
+pub(super) unsafe fn step<S: Simd, T: Element, const R: usize, const V: usize>(
+    simd: S,
+    sums: &mut Sums<S, T, R, V>,
+    mut a: *const T,
+    odd: [usize; ODD],
+    b: *const T,
+    b_panel: usize,
+) {
+    // SAFETY: the addresses are those of the operands that the caller vouches for.
+    unsafe {
+        if const { R == 1 } {
+            // One row has so many vectors that they need not all be held beside their sums.
+            let factor = T::Vector::<S>::splat(simd, *a);
+            for (j, sum) in sums[0].iter_mut().enumerate() {
+                let vector = b.add(column_offset::<T::Vector<S>>(j, b_panel));
+                *sum = factor.mul_add(T::Vector::<S>::load(simd, vector), *sum);
+            }
+        } else {
+            let mut vectors = [T::Vector::<S>::zero(simd); V];
+            for (j, vector) in vectors.iter_mut().enumerate() {
+                *vector =
+                    T::Vector::<S>::load(simd, b.add(column_offset::<T::Vector<S>>(j, b_panel)));
+            }
+            a = a.opaque();
+            // Written out: as a loop, 14 rows would be more than the compiler unrolls.
+            macro_rules! row {
+                ($($r:literal)*) => {
+                    $(if $r < R {
+                        const SHIFT: u32 = if $r == 0 { 0 } else { ($r as usize).trailing_zeros() };
+                        let distance = if $r == 0 { 0 } else { odd[($r >> SHIFT) / 2] << SHIFT };
+                        let factor = T::Vector::<S>::splat(simd, *a.byte_add(distance));
+                        for (sum, vector) in sums[$r].iter_mut().zip(vectors) {
+                            *sum = factor.mul_add(vector, *sum);
+                        }
+                    })*
+                };
+            }
+            row!(0 1 2 3 4 5 6 7 8 9 10 11 12 13);
+        }
+    }
+}
+
+/// What the finished sums become, in C at `c`; the kept outputs at `kept`.
+///
+/// # Safety
+/// As [`run_tiles`], for this tile.
+#[inline(always)]
+pub(super) unsafe fn finish<
+    S: Simd,
+    T: Element,
+    const R: usize,
+    const V: usize,
+    const EPILOGUE: u8,
+>(
+    simd: S,
+    t: &Tile<'_, T>,
+    sums: Sums<S, T, R, V>,
+    c: *mut T,
+    kept: *const T,
+) {
+    let zero = T::Vector::<S>::zero(simd);
+    for (r, sums) in sums.into_iter().enumerate() {
+        for (j, sum) in sums.into_iter().enumerate() {
+            let at = t.c_at::<T::Vector<S>>(r, j);
+            // SAFETY: the addresses are those of the operands that the caller vouches for.
+            unsafe {
+                let result = match EPILOGUE {
+                    ADD => T::Vector::<S>::load(simd, c.add(at)) + sum,
+                    RELU => T::Vector::<S>::select(sum.le(zero), zero, sum),
+                    RELU_MASK => {
+                        let kept = T::Vector::<S>::load(simd, kept.add(at));
+                        T::Vector::<S>::select(kept.le(zero), zero, sum)
+                    }
+                    _ => sum,
+                };
+                result.store(c.add(at));
+            }
+        }
+    }
+}
+
+/// The odd multiples of the distance between two rows of A.
+#[inline(always)]
+pub(super) fn odd_distances<T>(row: usize) -> [usize; ODD] {
+    let mut odd = [0; ODD];
+    for (i, odd) in odd.iter_mut().enumerate() {
+        *odd = ((2 * i + 1) * row * size_of::<T>()).opaque();
+    }
+    odd
+}
+
+/// The tile that lies `below` tiles under the first one, `t`. A number, not a [`Tile::below`]: to copy the operands for each
+/// took a tenth of the smallest nets' step.
+///
+/// # Safety
+/// The machine has the instruction set (a token proves it), and all of the tile's elements of A, B, C, the kept outputs
+/// and the start lie in memory that may be read, C also written, with no other thread at it.
+#[inline(always)]
+unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOGUE: u8>(
+    simd: S,
+    t: &Tile<'_, T>,
+    odd: [usize; ODD],
+    below: usize,
+) {
+    // SAFETY: throughout, the addresses are those of the operands that the caller vouches for.
+    unsafe {
+        let row = below * R;
+        let c = t.c.add(row * t.c_row);
+        let mut sums = begin::<S, T, R, V>(simd, t, row, c);
         let (mut a_block, mut b, mut k_left) = (t.a.add(below * t.a_tile), t.b, t.k);
         let blocks = t.k.div_ceil(t.k_block).max(1);
         let mut block = 0;
@@ -202,65 +317,20 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
             let k_here = k_left.min(t.k_block);
             if let Some(ahead) = t.ahead {
                 let rows = row + R * block / blocks..row + R * (block + 1) / blocks;
-                ahead.ask(rows, V * lanes);
+                ahead.ask(rows, V * T::Vector::<S>::LANES);
                 block += 1;
             }
             let mut a = a_block;
             for _ in 0..k_here {
-                if const { R == 1 } {
-                    // One row has so many vectors that they need not all be held beside their sums.
-                    let factor = T::Vector::<S>::splat(simd, *a);
-                    for (j, sum) in sums[0].iter_mut().enumerate() {
-                        let vector = b.add(column_offset::<T::Vector<S>>(j, t.b_panel));
-                        *sum = factor.mul_add(T::Vector::<S>::load(simd, vector), *sum);
-                    }
-                } else {
-                    let mut vectors = [T::Vector::<S>::zero(simd); V];
-                    for (j, vector) in vectors.iter_mut().enumerate() {
-                        *vector = T::Vector::<S>::load(
-                            simd,
-                            b.add(column_offset::<T::Vector<S>>(j, t.b_panel)),
-                        );
-                    }
-                    a = a.opaque();
-                    // Written out: as a loop, 14 rows would be more than the compiler unrolls.
-                    macro_rules! row {
-                    ($($r:literal)*) => {
-                        $(if $r < R {
-                            const SHIFT: u32 = if $r == 0 { 0 } else { ($r as usize).trailing_zeros() };
-                            let distance = if $r == 0 { 0 } else { odd[($r >> SHIFT) / 2] << SHIFT };
-                            let factor = T::Vector::<S>::splat(simd, *a.byte_add(distance));
-                            for (sum, vector) in sums[$r].iter_mut().zip(vectors) {
-                                *sum = factor.mul_add(vector, *sum);
-                            }
-                        })*
-                    };
-                }
-                    row!(0 1 2 3 4 5 6 7 8 9 10 11 12 13);
-                }
+                step::<S, T, R, V>(simd, &mut sums, a, odd, b, t.b_panel);
                 a = a.wrapping_add(t.a_k);
                 b = b.wrapping_add(PANEL);
             }
             a_block = a_block.wrapping_add(t.a_block);
             k_left -= k_here;
         }
-
-        let zero = T::Vector::<S>::zero(simd);
-        for (r, sums) in sums.into_iter().enumerate() {
-            for (j, sum) in sums.into_iter().enumerate() {
-                let result = match EPILOGUE {
-                    ADD => T::Vector::<S>::load(simd, c_at(r, j)) + sum,
-                    RELU => T::Vector::<S>::select(sum.le(zero), zero, sum),
-                    RELU_MASK => {
-                        let kept = t.kept.add(row * t.c_row + t.c_at::<T::Vector<S>>(r, j));
-                        let kept = T::Vector::<S>::load(simd, kept);
-                        T::Vector::<S>::select(kept.le(zero), zero, sum)
-                    }
-                    _ => sum,
-                };
-                result.store(c_at(r, j));
-            }
-        }
+        let kept = t.kept.wrapping_add(row * t.c_row);
+        finish::<S, T, R, V, EPILOGUE>(simd, t, sums, c, kept);
     }
 }
 
@@ -277,10 +347,7 @@ impl<T: Element, const R: usize, const V: usize, const EPILOGUE: u8> Kernel
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { t, count } = self;
-        let mut odd = [0; ODD];
-        for (i, odd) in odd.iter_mut().enumerate() {
-            *odd = ((2 * i + 1) * t.a_row * size_of::<T>()).opaque();
-        }
+        let odd = odd_distances::<T>(t.a_row);
         for below in 0..count {
             // SAFETY: made only by `run_tiles`, whose caller vouches for the operands.
             unsafe { tile::<S, T, R, V, EPILOGUE>(simd, t, odd, below) }

@@ -33,6 +33,7 @@ mod slots;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod turning;
 
 pub use blocks::{Caches, caches};
 pub use grid::{LOCAL_LEN, LOCAL_ROW};
@@ -40,6 +41,7 @@ pub use kernel::{Ahead, Epilogue, MOST_BUFFERS, Start};
 pub use product::{Join, Operand, Product, Target, Tiles};
 pub use slots::packed_len;
 pub use sums::sum_rows;
+pub use turning::{Turning, TurningTiles};
 
 /// Rows of the batch (or outputs of packed weights) side by side in a panel, whatever the element and the machine.
 pub const PANEL: usize = 16;

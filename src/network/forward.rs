@@ -8,7 +8,7 @@ use super::{Dropout, Layer, Network, Rowwise};
 use crate::activation::{self, Activation, Keeps};
 use crate::buffer::Aligned;
 use crate::gemm::pack::{Scale, Source, pack_rows, unpack_rows};
-use crate::gemm::{Epilogue, PANEL, panel_stride};
+use crate::gemm::{Epilogue, Join, PANEL, Turning, TurningTiles, panel_stride};
 use crate::pool::{Member, Shared};
 use crate::random::DropoutMask;
 use crate::simd::{Arithmetic, Element, Kernel, Simd, Vector};
@@ -45,7 +45,26 @@ impl<T: Element> Network<T> {
         unsafe { self.parameters.as_mut_pointer().add(offset) }
     }
 
-    /// This member's part of packing the batch and drawing the masks.
+    /// The batch, to be turned beside the products of the first layer: if this member has a copy of its own of all of it.
+    #[inline(always)]
+    pub(super) fn turning<'a, S: Simd>(
+        &self,
+        member: &Member<'_>,
+        space: &'a Workspace<T>,
+        source: Source<'a, T>,
+        rows: usize,
+    ) -> Option<Turning<'a, T>> {
+        let linear = self.layers.first()?.linear.as_ref()?;
+        let inputs = space.inputs(member);
+        let plain = self.scale.is_none() && linear.train_weight && space.has_own_inputs(member);
+        if !plain || Join::of(self.layers[0].outputs, self.inputs) != Join::Chain {
+            return None;
+        }
+        let (panels, columns) = (share(&inputs.panels), share(&inputs.columns));
+        Turning::new::<S>(source, rows, self.inputs, panels, columns)
+    }
+
+    /// This member's part of packing the batch, unless it is turned later, and of drawing the masks.
     ///
     /// # Safety
     /// `source` holds `rows` rows; the team runs this together, with nothing else at the workspace.
@@ -58,6 +77,7 @@ impl<T: Element> Network<T> {
         source: &Source<'_, T>,
         rows: usize,
         training: Option<Draw>,
+        later: bool,
     ) {
         let panels = member.share(rows.div_ceil(PANEL));
         let scale = self
@@ -67,18 +87,20 @@ impl<T: Element> Network<T> {
         let inputs = space.inputs(member);
         let columns =
             (training.is_some() && needs_columns(self, 0)).then(|| share(&inputs.columns));
-        // SAFETY: the shares of the members are disjoint panels, or panels of copies of their own.
-        unsafe {
-            pack_rows(
-                simd,
-                source,
-                scale,
-                rows,
-                self.inputs,
-                space.packed_by(member, rows),
-                share(&inputs.panels),
-                columns,
-            );
+        if !later {
+            // SAFETY: the shares of the members are disjoint panels, or panels of copies of their own.
+            unsafe {
+                pack_rows(
+                    simd,
+                    source,
+                    scale,
+                    rows,
+                    self.inputs,
+                    space.packed_by(member, rows),
+                    share(&inputs.panels),
+                    columns,
+                );
+            }
         }
         if let Some(draw) = training {
             for (layer, space) in self.layers.iter().zip(&space.layers) {
@@ -124,6 +146,7 @@ impl<T: Element> Network<T> {
         space: &Workspace<T>,
         rows: usize,
         training: bool,
+        mut turning: Option<Turning<'_, T>>,
         meanwhile: &impl Fn(),
     ) {
         // Whether all members may read all rows of the last layer's output, or each its own.
@@ -156,6 +179,7 @@ impl<T: Element> Network<T> {
                     x,
                     rows,
                     training,
+                    turning.as_mut().filter(|_| l == 0),
                     meanwhile,
                 );
             }
@@ -179,6 +203,7 @@ impl<T: Element> Network<T> {
         x: &Aligned<T>,
         rows: usize,
         training: bool,
+        turning: Option<&mut Turning<'_, T>>,
         meanwhile: &impl Fn(),
     ) {
         let (layer, space) = (&self.layers[l], &space.layers[l]);
@@ -226,23 +251,26 @@ impl<T: Element> Network<T> {
         let product = shape.forward(weight, bias, x.as_ptr(), out.as_mut_pointer(), epilogue);
         let done = (fused || layer.activation == Activation::Identity)
             && !(training && layer.dropout.is_some());
-        // SAFETY: the members' parts are disjoint rectangles of the output.
+        let after = |features: Range<usize>, columns: Range<usize>| {
+            meanwhile();
+            if !done {
+                for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
+                    // SAFETY: this rectangle of the output is this member's.
+                    unsafe { finish(simd, layer, space, training, features.clone(), panel) };
+                }
+            }
+        };
+        // SAFETY: the members' parts are disjoint rectangles of the output; a batch to be turned is this member's own.
         unsafe {
-            run_part(
-                simd,
-                &product,
-                member,
-                own_panels,
-                null_mut(),
-                |features, columns| {
-                    meanwhile();
-                    if !done {
-                        for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
-                            finish(simd, layer, space, training, features.clone(), panel);
-                        }
-                    }
-                },
-            );
+            match turning {
+                None => run_part(simd, &product, member, own_panels, null_mut(), after),
+                Some(turning) => {
+                    let units = |all| member.share(all);
+                    let mut tiles = TurningTiles { turning, after };
+                    product.run_with(simd, units, null_mut(), &mut tiles);
+                    tiles.turning.finish(simd);
+                }
+            }
         }
     }
 }

@@ -35,9 +35,9 @@ impl<T: Element> Kernel for Predict<'_, T> {
         } = self;
         // SAFETY: the team runs this together over a workspace of its own; members unpack disjoint panels.
         unsafe {
-            network.load(simd, &member, space, &x, rows, None);
+            network.load(simd, &member, space, &x, rows, None, false);
             member.barrier();
-            network.forward_layers(simd, &member, space, rows, false, &|| {});
+            network.forward_layers(simd, &member, space, rows, false, None, &|| {});
             network.unload(simd, &member, space, rows, out);
             member.barrier();
         }

@@ -74,7 +74,9 @@ impl<T: Element> Kernel for StepOf<'_, T> {
         // SAFETY: the team runs this together, alone at the workspace, the gradients and the optimiser's state; between
         // two barriers members write disjoint parts and read only what was finished before the first.
         unsafe {
-            network.load(simd, member, space, &step.batch.x, rows, Some(step.draw));
+            let turning = network.turning::<S>(member, space, step.batch.x, rows);
+            let (draw, later) = (Some(step.draw), turning.is_some());
+            network.load(simd, member, space, &step.batch.x, rows, draw, later);
             if let Targets::Dense(source) = &step.batch.targets {
                 let target = share(&space.targets);
                 pack_rows(
@@ -94,7 +96,7 @@ impl<T: Element> Kernel for StepOf<'_, T> {
                 member.barrier();
             }
             phase::done(Phase::Load);
-            network.forward_layers(simd, member, space, rows, true, &meanwhile);
+            network.forward_layers(simd, member, space, rows, true, turning, &meanwhile);
             phase::done(Phase::Forward);
             for panel in panels {
                 step.loss_of_panel(simd, panel);

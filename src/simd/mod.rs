@@ -46,6 +46,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     const TILE_VECTORS: usize;
     /// Whether there are tiles with Adam's update beside them, in this instruction set's own instructions.
     const ADAM_TILES: bool = false;
+    /// Whether its tiles leave room to turn the rows of a batch beside them.
+    const TURNING_TILES: bool = false;
 
     /// Runs a kernel in a function compiled for this instruction set.
     fn run<K: Kernel>(self, kernel: K) -> K::Output;
@@ -346,6 +348,28 @@ pub trait Vector: Arithmetic<Mask: Mask> {
             for (r, lane) in lanes[..Self::LANES].iter_mut().enumerate() {
                 // SAFETY: the caller's.
                 *lane = unsafe { *rows.row(r).add(Self::TURNED * part + c) };
+            }
+            *column = Self::load_slice(simd, &lanes);
+        }
+        columns
+    }
+
+    /// Columns `4 * part` and on of a contiguous `LANES` × `LANES` block: with fewer registers than [`Vector::columns`] takes.
+    ///
+    /// # Safety
+    /// The block may be read.
+    #[inline(always)]
+    unsafe fn four_columns(
+        simd: Self::Simd,
+        block: *const Self::Element,
+        part: usize,
+    ) -> [Self; 4] {
+        let mut columns = [Self::zero(simd); 4];
+        for (c, column) in columns.iter_mut().enumerate() {
+            let mut lanes = [Self::Element::ZERO; MOST_LANES];
+            for (r, lane) in lanes[..Self::LANES].iter_mut().enumerate() {
+                // SAFETY: the caller's.
+                *lane = unsafe { *block.add(r * Self::LANES + 4 * part + c) };
             }
             *column = Self::load_slice(simd, &lanes);
         }

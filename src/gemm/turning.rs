@@ -1,0 +1,297 @@
+//! Tiles that turn the rows of a batch into panels as they go.
+//!
+//! To turn a batch before its products takes 784-128-64-10 a twelfth of the step, in which the multipliers wait. So the
+//! first tile of a group of columns turns the rows of these columns, four features at a time, beside the products of the
+//! four before: loads, shuffles and stores find room between multiply-adds. The tiles below it find the panels there.
+
+#![allow(unsafe_code)]
+
+use super::kernel::{RELU, STORE, Tile, TileShape, begin, finish, odd_distances, run_tiles, step};
+use super::pack::{Source, pack_rows};
+use super::product::Tiles;
+use super::{Epilogue, PANEL, Start, panel_stride};
+use crate::pool::Shared;
+use crate::simd::{Element, Kernel, Simd, Vector};
+use std::ops::Range;
+
+/// Columns of a group, and its panels.
+const GROUP: usize = 2 * PANEL;
+const PANELS: usize = GROUP / PANEL;
+/// Features turned together.
+const TOGETHER: usize = 4;
+const PARTS: usize = PANEL / TOGETHER;
+/// Groups of which it is known whether they are turned.
+const MOST_GROUPS: usize = u64::BITS as usize;
+
+/// A batch in both forms, filled while it is multiplied; for one thread, which uses all of it.
+#[derive(Clone, Copy)]
+pub struct Turning<'a, T> {
+    source: Source<'a, T>,
+    rows: usize,
+    features: usize,
+    panels: Shared<'a, T>,
+    columns: Shared<'a, T>,
+    /// Bit g: group g is there.
+    turned: u64,
+}
+
+impl<'a, T: Element> Turning<'a, T> {
+    /// If the instruction set has room beside its tiles and the rows are whole blocks.
+    pub fn new<S: Simd>(
+        source: Source<'a, T>,
+        rows: usize,
+        features: usize,
+        panels: Shared<'a, T>,
+        columns: Shared<'a, T>,
+    ) -> Option<Self> {
+        let whole = rows.is_multiple_of(GROUP) && features.is_multiple_of(PANEL);
+        let few = rows / GROUP <= MOST_GROUPS && features > 0;
+        let can = S::TURNING_TILES && T::Vector::<S>::LANES == PANEL;
+        (can && whole && few && source.column_stride == 1).then_some(Self {
+            source,
+            rows,
+            features,
+            panels,
+            columns,
+            turned: 0,
+        })
+    }
+
+    /// Turns the groups that no tile has turned.
+    ///
+    /// # Safety
+    /// The source holds its rows; no other thread touches either form.
+    #[inline(always)]
+    pub unsafe fn finish<S: Simd>(&mut self, simd: S) {
+        for group in 0..self.rows / GROUP {
+            if self.is_new(group) {
+                // SAFETY: the caller's.
+                unsafe { self.turn_alone(simd, group) };
+            }
+        }
+    }
+
+    /// Whether a group is not there yet; from now on it is.
+    fn is_new(&mut self, group: usize) -> bool {
+        let before = self.turned;
+        self.turned |= 1 << group;
+        self.turned != before
+    }
+
+    /// # Safety
+    /// As [`Turning::finish`].
+    #[inline(always)]
+    unsafe fn turn_alone<S: Simd>(&self, simd: S, group: usize) {
+        let range = group * PANELS..(group + 1) * PANELS;
+        let (panels, columns) = (self.panels, Some(self.columns));
+        // SAFETY: the caller's.
+        unsafe {
+            pack_rows(
+                simd,
+                &self.source,
+                None,
+                self.rows,
+                self.features,
+                range,
+                panels,
+                columns,
+            );
+        }
+    }
+}
+
+/// The tiles of a product whose B is such a batch; `after` is told of every finished rectangle.
+pub struct TurningTiles<'a, 'b, T, F> {
+    pub turning: &'a mut Turning<'b, T>,
+    pub after: F,
+}
+
+impl<T: Element, F: FnMut(Range<usize>, Range<usize>)> Tiles<T> for TurningTiles<'_, '_, T, F> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(&mut self, simd: S, shape: TileShape, t: &Tile<'_, T>, count: usize) {
+        let offset = (t.b.addr() - self.turning.panels.as_ptr().addr()) / size_of::<T>();
+        let first = offset / t.b_panel / PANELS;
+        let width = shape.columns.min(shape.vectors * PANEL);
+        let mut done = 0;
+        // Tiles of one or two rows are several groups wide.
+        for group in first..first + width.div_ceil(GROUP) {
+            if !self.turning.is_new(group) {
+                continue;
+            }
+            // SAFETY: the caller's: its product's B is this batch, which no other thread touches.
+            unsafe {
+                if is_whole(shape, t, self.turning.features) {
+                    simd.call(FirstTile {
+                        shape,
+                        t,
+                        group,
+                        turning: self.turning,
+                    });
+                    done = 1;
+                } else {
+                    self.turning.turn_alone(simd, group);
+                }
+            }
+        }
+        if done < count {
+            // SAFETY: the caller's.
+            unsafe { run_tiles(simd, shape, &t.below(done, shape.rows), count - done) };
+        }
+    }
+
+    #[inline(always)]
+    fn after(&mut self, rows: Range<usize>, columns: Range<usize>) {
+        (self.after)(rows, columns);
+    }
+}
+
+/// Whether a tile is a [`FirstTile`]: of a whole group, over all features.
+#[inline(always)]
+fn is_whole<T>(shape: TileShape, t: &Tile<'_, T>, features: usize) -> bool {
+    let plain = t.k_block >= t.k && t.a_k == 1 && !matches!(t.start, Start::Target);
+    let known = matches!(shape.epilogue, Epilogue::Store | Epilogue::Relu);
+    shape.rows >= FEWEST_ROWS
+        && shape.vectors == 2
+        && shape.columns >= GROUP
+        && t.k == features
+        && plain
+        && known
+}
+
+/// Of fewer rows a tile has too few multiply-adds to hide the turning.
+const FEWEST_ROWS: usize = 8;
+
+/// A group's first tile, which turns the group; its maker keeps the promises of [`run_tiles`] and [`Turning::finish`].
+struct FirstTile<'a, 'b, T> {
+    shape: TileShape,
+    t: &'a Tile<'a, T>,
+    group: usize,
+    turning: &'a Turning<'b, T>,
+}
+
+impl<T: Element> Kernel for FirstTile<'_, '_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self {
+            shape,
+            t,
+            group,
+            turning,
+        } = self;
+        if const { !S::TURNING_TILES || size_of::<T>() != size_of::<f32>() } {
+            unreachable!("no such tiles");
+        }
+        macro_rules! heights {
+            ($($r:literal)*) => {
+                match (shape.rows, shape.epilogue) {
+                    $(($r, Epilogue::Relu) => simd.call(Whole::<T, $r, RELU> { t, group, turning }),
+                    ($r, _) => simd.call(Whole::<T, $r, STORE> { t, group, turning }),)*
+                    _ => unreachable!("no tile of {} rows", shape.rows),
+                }
+            };
+        }
+        heights!(8 9 10 11 12 13 14);
+    }
+}
+
+/// [`FirstTile`] of one shape.
+struct Whole<'a, 'b, T, const R: usize, const EPILOGUE: u8> {
+    t: &'a Tile<'a, T>,
+    group: usize,
+    turning: &'a Turning<'b, T>,
+}
+
+impl<T: Element, const R: usize, const EPILOGUE: u8> Kernel for Whole<'_, '_, T, R, EPILOGUE> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { t, group, turning } = self;
+        let odd = odd_distances::<T>(t.a_row);
+        let b_panel = t.b_panel;
+        let blocks = turning.features / PANEL;
+        // From a block of the column form to that of the next features.
+        let next = panel_stride(turning.rows);
+        let rows: [*const T; GROUP] =
+            std::array::from_fn(|r| turning.source.row(group * GROUP + r));
+        let group_at = group * PANELS * PANEL * PANEL;
+        let mut block = turning.columns.as_ptr().wrapping_add(group_at);
+        let mut turned = t.b.cast_mut();
+        let (mut a, mut b) = (t.a, t.b);
+        // SAFETY: the maker's promises; the blocks and panels of this group are whole.
+        unsafe {
+            let mut sums = begin::<S, T, R, 2>(simd, t, 0, t.c);
+            copy(simd, &rows, 0, block, 0..GROUP);
+            turn(simd, block, 0, turned, b_panel);
+            for number in 1..=blocks {
+                let coming = block.wrapping_add(next);
+                for part in 0..PARTS {
+                    // Ahead of their use: loads would wait for stores that are on their way.
+                    if number < blocks {
+                        for panel in 0..PANELS {
+                            let first = panel * PANEL + part * TOGETHER;
+                            copy(simd, &rows, number * PANEL, coming, first..first + TOGETHER);
+                        }
+                    }
+                    turned = turned.wrapping_add(TOGETHER * PANEL);
+                    if part + 1 < PARTS {
+                        turn(simd, block, part + 1, turned, b_panel);
+                    } else if number < blocks {
+                        turn(simd, coming, 0, turned, b_panel);
+                    }
+                    for _ in 0..TOGETHER {
+                        step::<S, T, R, 2>(simd, &mut sums, a, odd, b, b_panel);
+                        a = a.wrapping_add(1);
+                        b = b.wrapping_add(PANEL);
+                    }
+                }
+                block = coming;
+            }
+            finish::<S, T, R, 2, EPILOGUE>(simd, t, sums, t.c, t.kept);
+        }
+    }
+}
+
+/// Turns four features of a block of each panel.
+///
+/// # Safety
+/// The blocks may be read, and the panels written.
+#[inline(always)]
+unsafe fn turn<S: Simd, T: Element>(
+    simd: S,
+    block: *const T,
+    part: usize,
+    turned: *mut T,
+    b_panel: usize,
+) {
+    for panel in 0..PANELS {
+        // SAFETY: the caller's.
+        unsafe {
+            let from = block.add(panel * PANEL * PANEL);
+            let columns = T::Vector::<S>::four_columns(simd, from, part);
+            for (c, column) in columns.into_iter().enumerate() {
+                column.store(turned.add(panel * b_panel + c * PANEL));
+            }
+        }
+    }
+}
+
+/// Copies 16 features of some rows side by side.
+///
+/// # Safety
+/// The rows have 16 elements from `feature` on; `block` holds so many for each of all rows.
+#[inline(always)]
+unsafe fn copy<S: Simd, T: Element>(
+    simd: S,
+    rows: &[*const T; GROUP],
+    feature: usize,
+    block: *mut T,
+    these: Range<usize>,
+) {
+    for r in these {
+        // SAFETY: the caller's.
+        unsafe {
+            T::Vector::<S>::load(simd, rows[r].add(feature)).store(block.add(r * PANEL));
+        }
+    }
+}
