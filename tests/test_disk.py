@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from nnrs import disk
-from nnrs.disk import BLOCK, MappedRows
+from nnrs.disk import MappedRows
 
+BLOCK = 4096
 ROWS = 5 * BLOCK + 77
 linux = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="Linux alone names the file of a mapping"
@@ -78,6 +79,36 @@ def test_rows_that_are_named(step, dtype, stored):
         found, by_file, _ = read(mapped(), starts, order, dtype)
         np.testing.assert_array_equal(found, wanted(x, starts, order))
         assert by_file or not sys.platform.startswith("linux")
+
+
+@pytest.mark.parametrize("kind", ["uint8", "bool", "float16", ">f4"])
+def test_rows_of_other_types_from_any_place(kind, tmp_path):
+    x = (np.arange((BLOCK + 100) * 31) % 251).astype(kind).reshape(-1, 31)
+    np.save(tmp_path / "x.npy", x)
+    for first in range(4):
+        mapped = np.load(tmp_path / "x.npy", mmap_mode="r")[first:]
+        with MappedRows(mapped, None, "float32") as file:
+            space, out = file.space(5, len(mapped))
+            assert out.flags.aligned
+            file.read([0, BLOCK], space, out[5:])
+        np.testing.assert_array_equal(out[5:], x[first:].astype("float32"))
+
+
+@pytest.mark.parametrize("larger_than_memory", [False, True])
+def test_long_rows_make_small_blocks(larger_than_memory, tmp_path, monkeypatch):
+    if larger_than_memory:
+        monkeypatch.setattr(disk, "memory", lambda: 0)
+    monkeypatch.setattr(disk, "_BYTES", 40_000)
+    x = np.arange(100 * 1025, dtype="float32").reshape(100, 1025)
+    np.save(tmp_path / "x.npy", x)
+    with MappedRows(np.load(tmp_path / "x.npy", mmap_mode="r"), None, "float32") as file:
+        assert file.block == 8
+        space, out = file.space(2, 28)
+        file.read([16, 0, 40, 96], space, out[2:])
+    np.testing.assert_array_equal(out[2:], np.concatenate([x[16:24], x[:8], x[40:48], x[96:]]))
+    monkeypatch.setattr(disk, "_BYTES", 100)
+    with MappedRows(x, None, "float32") as file:
+        assert file.block == 1
 
 
 @linux

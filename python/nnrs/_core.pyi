@@ -127,6 +127,7 @@ class Loss:
         class_weight: ArrayLike | None = None,
         pos_weight: ArrayLike | None = None,
     ) -> Self: ...
+    def check(self, target: ArrayLike, outputs: int) -> None: ...
     def value(
         self,
         pred: ArrayLike,

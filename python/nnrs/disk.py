@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,17 +17,17 @@ from nnrs.features import mapping
 with suppress(ImportError):  # Windows has none, and no /proc either.
     import fcntl
 
-__all__ = ["BLOCK", "MappedRows", "memory"]
+__all__ = ["MappedRows", "memory"]
 
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
 Rows = NDArray[np.int64]
 
-BLOCK = 4096
-# What direct reads begin and end at, in the file and in memory. A block is whole pages, however long a row.
+# Rows of a block, and the most bytes of it: of longer rows there are fewer.
+_ROWS = 4096
+_BYTES = 1 << 25
+# What direct reads begin and end at, in the file and in memory.
 _PAGE = 4096
-# Rows wanted that lie further apart are fetched one by one.
-_SPAN = 2 * BLOCK
 
 
 class MappedRows:
@@ -43,6 +45,11 @@ class MappedRows:
     dtype : str
         Of the rows wanted.
 
+    Attributes
+    ----------
+    block : int
+        Rows of a block: 4,096, or the power of two below that of which there are no more than 32 MB.
+
     Examples
     --------
     >>> import numpy as np
@@ -56,12 +63,19 @@ class MappedRows:
 
     def __init__(self, x: Array, rows: Rows | None, dtype: str) -> None:
         self._x, self._rows, self._dtype = x, rows, dtype
-        self._as_stored = rows is None and str(x.dtype) == dtype
+        row = max(x[:1].nbytes, x[:1].size * np.dtype(dtype).itemsize)
+        self.block = _ROWS
+        while self.block > 1 and self.block * row > _BYTES:
+            self.block //= 2
+        whole = self.block * x[:1].nbytes % _PAGE == 0
+        self._in_place = rows is None and str(x.dtype) == dtype and whole
+        # Rows wanted that lie further apart are copied one by one.
+        self._span = 2 * self.block
+        self._aside = _pages(_PAGE if self._in_place else self._span * x[:1].nbytes + 2 * _PAGE)
         self._file, self._begin = None, 0
         if x.flags.c_contiguous and x.flags.aligned and mapping(x) is not None:
             self._file, self._begin = _open_behind(x)
-        self._phase = self._begin % _PAGE
-        self._aside = _pages(_PAGE if self._as_stored else _SPAN * x[:1].nbytes + 2 * _PAGE)
+        self._phase = self._begin % _PAGE if self._in_place else 0
 
     def __len__(self) -> int:
         return len(self._x) if self._rows is None else len(self._rows)
@@ -74,9 +88,9 @@ class MappedRows:
 
     def close(self) -> None:
         """Close the file; what is read from now on is copied out of the array."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
 
     def space(self, before: int, count: int) -> tuple[Bytes, Array]:
         """Return memory for rows.
@@ -114,7 +128,7 @@ class MappedRows:
         """
         # Whole pages are read: with a block come bytes from before it. The block there is read later.
         for place, at in reversed(list(enumerate(starts))):
-            part = out[place * BLOCK :][: min(BLOCK, len(self) - at)]
+            part = out[place * self.block :][: min(self.block, len(self) - at)]
             if not (self._read_in_place(at, space, part) or self._read_aside(at, part)):
                 self.copy(self._x, at, part)
 
@@ -134,7 +148,7 @@ class MappedRows:
         out[...] = array[rows if self._rows is None else self._rows[rows]]
 
     def _read_in_place(self, at: int, space: Bytes, out: Array) -> bool:
-        if not self._as_stored:
+        if not self._in_place:
             return False
         begin = out.ctypes.data - space.ctypes.data - self._phase
         pages, rest = divmod(self._phase + out.nbytes, _PAGE)
@@ -147,18 +161,19 @@ class MappedRows:
 
     def _read_aside(self, at: int, out: Array) -> bool:
         """Read rows that lie otherwise in the file than they are wanted."""
-        named = np.arange(at, at + len(out)) if self._rows is None else self._rows[at : at + len(out)]
-        first, last = int(named.min()), int(named.max())
-        if last - first >= _SPAN:
+        first, last, named = at, at + len(out) - 1, None
+        if self._rows is not None:
+            named = self._rows[at : at + len(out)]
+            first, last = int(named.min()), int(named.max())
+        count = last - first + 1
+        if count > self._span:
             return False
         row = self._x[:1].nbytes
-        begin, size = self._begin + first * row, (last - first + 1) * row
+        begin, size = self._begin + first * row, count * row
         if not self._fetch(begin, size, [self._aside[: -(-(begin % _PAGE + size) // _PAGE) * _PAGE]]):
             return False
-        stored = np.ndarray(
-            (last - first + 1, *self._x.shape[1:]), self._x.dtype, self._aside.data, begin % _PAGE
-        )
-        out[...] = stored[named - first]
+        stored = np.ndarray((count, *self._x.shape[1:]), self._x.dtype, self._aside.data, begin % _PAGE)
+        out[...] = stored if named is None else stored[named - first]
         return True
 
     def _fetch(self, begin: int, size: int, pages: list[Bytes]) -> bool:
@@ -189,24 +204,25 @@ def _open_behind(x: Array) -> tuple[int | None, int]:
     """
     begin, end = x.ctypes.data, x.ctypes.data + x.nbytes
     try:
-        for line in os.fsdecode(Path("/proc/self/maps").read_bytes()).splitlines():
+        for line in Path("/proc/self/maps").read_bytes().split(b"\n"):
             span, access, offset, device, inode, *path = line.split(maxsplit=5)
-            first, last = (int(address, 16) for address in span.split("-"))
+            first, last = (int(address, 16) for address in span.split(b"-"))
             # What is written to a private mapping is not in the file.
-            if first <= begin and end <= last and access.endswith("s") and path:
-                return _open(path[0], device, int(inode)), int(offset, 16) + begin - first
-    except OSError:
+            if first <= begin and end <= last and access.endswith(b"s") and path:
+                return _open(path[0], device.decode(), int(inode)), int(offset, 16) + begin - first
+    except (OSError, ValueError):  # The last line is empty.
         pass
     return None, 0
 
 
-def _open(path: str, device: str, inode: int) -> int:
+def _open(path: bytes, device: str, inode: int) -> int:
     """Open a file by its name, if that is the name of the file meant."""
-    file = os.open(path, os.O_RDONLY)
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     found = os.fstat(file)
-    if (f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}", found.st_ino) != (device, inode):
+    here = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}", found.st_ino
+    if here != (device, inode) or not stat.S_ISREG(found.st_mode):
         os.close(file)
-        raise OSError(f"{path} is the name of another file by now")
+        raise OSError(f"{path!r} is the name of another file by now")
     if found.st_size > memory():
         with suppress(OSError):  # Not every file system can.
             fcntl.fcntl(file, fcntl.F_SETFL, os.O_DIRECT)
@@ -226,6 +242,8 @@ def memory() -> int:
     >>> memory() > 1 << 20
     True
     """
+    if not hasattr(os, "sysconf"):  # Windows
+        return sys.maxsize
     size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with suppress(OSError, ValueError):  # A container without a limit says "max".
         size = min(size, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))

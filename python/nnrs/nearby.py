@@ -6,6 +6,7 @@ While steps are made over one buffer, a thread fills another.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnrs import _core
-from nnrs.disk import BLOCK, MappedRows
+from nnrs.disk import MappedRows
 from nnrs.random import derive_seed
 
 __all__ = ["Part", "nearby_parts"]
@@ -58,18 +59,17 @@ class _Buffer:
         self._space, x = file.space(room, count)
         self._all = [x, *(np.empty((room + count, *other.shape[1:]), other.dtype) for other in data[1:])]
 
-    def fill(self, starts: list[int]) -> _Buffer:
+    def fill(self, starts: list[int]) -> None:
         """Read the blocks that begin with these rows, in place of all rows that were here."""
-        total, room = len(self._file), self._room
+        total, block, room = len(self._file), self._file.block, self._room
         # The block with the last row of all may have fewer: behind the others.
-        starts = sorted(starts, key=lambda at: at + BLOCK > total)
-        self._rows = slice(room, room + sum(min(BLOCK, total - at) for at in starts))
+        starts = sorted(starts, key=lambda at: at + block > total)
+        self._rows = slice(room, room + sum(min(block, total - at) for at in starts))
         x, *others = self.arrays
         self._file.read(starts, self._space, x)
         for array, out in zip(self._data[1:], others, strict=True):
             for place, at in enumerate(starts):
-                self._file.copy(array, at, out[place * BLOCK :][:BLOCK])
-        return self
+                self._file.copy(array, at, out[place * block :][:block])
 
     def put_before(self, left: list[Array]) -> None:
         """Put rows before those of the blocks."""
@@ -84,6 +84,30 @@ class _Buffer:
         return [array[self._rows] for array in self._all]
 
 
+class _Filling(threading.Thread):
+    """A buffer being filled, while its maker does something else."""
+
+    def __init__(self, buffer: _Buffer, starts: list[int]) -> None:
+        super().__init__(name="nnrs-file")
+        self._buffer, self._starts = buffer, starts
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        """Fill it."""
+        try:
+            self._buffer.fill(self._starts)
+        except BaseException as error:
+            self._error = error
+
+    def result(self) -> _Buffer:
+        """Wait for the buffer."""
+        self.join()
+        if self._error is not None:
+            raise self._error
+        return self._buffer
+
+
 def nearby_parts(
     x: Array,
     y: Array,
@@ -96,8 +120,9 @@ def nearby_parts(
 ) -> Iterator[Part]:
     """Iterate over an epoch in parts, each of rows from few places.
 
-    Blocks of 4,096 rows come in random order; so many as hold 8 million numbers (but 4 to 256 of them) make a
-    buffer. There are two of those. An epoch's order is never in memory as a whole.
+    Blocks of 4,096 rows (of long rows fewer: 32 MB) come in random order; so many as hold 8 million numbers
+    (but 4 to 256 of them, or a batch) make a buffer. There are two of those. An epoch's order is never in
+    memory as a whole.
 
     Parameters
     ----------
@@ -125,30 +150,36 @@ def nearby_parts(
     >>> parts, [part % 1000 for part in parts]
     ([1046000, 54001], [0, 1])
     """
-    from concurrent.futures import ThreadPoolExecutor
-
     data = [x, y] if sample_weight is None else [x, y, sample_weight]
-    with MappedRows(x, rows, dtype) as file, ThreadPoolExecutor(1) as thread:
-        total = len(file)
-        blocks = _core.permutation(seed, "shuffle", epoch, -(-total // BLOCK))
-        together = min(max(_NUMBERS // (BLOCK * max(1, x[:1].size)), _FEWEST_BLOCKS), _MOST_BLOCKS)
-        groups = [(blocks[at : at + together] * BLOCK).tolist() for at in range(0, len(blocks), together)]
-        room, count = min(batch_size - 1, total), min(together * BLOCK, total)
+    with MappedRows(x, rows, dtype) as file:
+        total, block = len(file), file.block
+        blocks = _core.permutation(seed, "shuffle", epoch, -(-total // block))
+        together = min(max(_NUMBERS // (block * max(1, x[:1].size)), _FEWEST_BLOCKS), _MOST_BLOCKS)
+        together = max(together, -(-batch_size // block))
+        groups = [(blocks[at : at + together] * block).tolist() for at in range(0, len(blocks), together)]
+        room, count = min(batch_size - 1, total), min(together * block, total)
         buffers = [_Buffer(data, file, room, count) for _ in groups[:2]]
+        buffer, filling = buffers[0], None
+        buffer.fill(groups[0])
         left = [array[:0] for array in data]
-        filled = thread.submit(buffers[0].fill, groups[0])
-        for part in range(len(groups)):
-            buffer = filled.result()
-            new, old = len(buffer.arrays[0]), len(left[0])
-            buffer.put_before(left)
-            last = part + 1 == len(groups)
-            if not last:
-                filled = thread.submit(buffers[(part + 1) % 2].fill, groups[part + 1])
-            # One block alone has the order of rows in memory.
-            drawn = _core.permutation(derive_seed(seed, part + (len(blocks) > 1)), "shuffle", epoch, new)
-            order = np.concatenate([np.arange(old), old + drawn])
-            now = len(order) if last else len(order) // batch_size * batch_size
-            if now:
-                x, y, *weights = buffer.arrays
-                yield Part(x, y, weights[0] if weights else None, order[:now])
-            left = [array[order[now:]] for array in buffer.arrays]
+        try:
+            for part in range(len(groups)):
+                if filling is not None:
+                    buffer = filling.result()
+                new, old = len(buffer.arrays[0]), len(left[0])
+                buffer.put_before(left)
+                last = part + 1 == len(groups)
+                filling = None if last else _Filling(buffers[(part + 1) % 2], groups[part + 1])
+                # One block alone has the order of rows in memory.
+                drawn = derive_seed(seed, part + (len(blocks) > 1))
+                order = old + _core.permutation(drawn, "shuffle", epoch, new)
+                order = np.concatenate([np.arange(old), order])
+                now = len(order) if last else len(order) // batch_size * batch_size
+                if now:
+                    x, y, *weights = buffer.arrays
+                    yield Part(x, y, weights[0] if weights else None, order[:now])
+                left = [array[order[now:]] for array in buffer.arrays]
+        finally:
+            # It works with the file.
+            if filling is not None:
+                filling.join()

@@ -214,12 +214,16 @@ class Preparation:
             dtype if in_file and self.shuffle is True else None,
         )
         settled = target.values if rows is None else target.values[rows]
+        criterion = Criterion(self.loss, settled, outputs, target.classes)
+        if source.nearby is not None and criterion.core is not None:
+            # The session sees those of a part of an epoch at a time.
+            criterion.core.check(target.values, outputs)
         validation = None if given is None else replace(given, x=self._ready(given.x))
         if held_out is not None:
             validation = _part(ready, held_out, target, weights)
         return Plan(
             source,
-            Criterion(self.loss, settled, outputs, target.classes),
+            criterion,
             validation,
             _part(ready, rows, target, weights) if self.train_metrics and self.measures.names else None,
         )

@@ -147,8 +147,12 @@ def read_target(
 
 
 def _as(dtype: DTypeLike, array: Array) -> Array:
-    """Convert what is not of this type already: large targets are not held twice."""
-    return array.astype(dtype, order="C", copy=False)
+    """Convert what is not of this type already: large targets are not held twice, and not written."""
+    found = array.astype(dtype, order="C", copy=False)
+    if found is array:
+        found = found.view()
+        found.flags.writeable = False
+    return found
 
 
 def _array(y: Any) -> Array:

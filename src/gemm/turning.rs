@@ -11,7 +11,7 @@ use super::pack::{Source, pack_rows};
 use super::product::Tiles;
 use super::{Epilogue, PANEL, Start, panel_stride};
 use crate::pool::Shared;
-use crate::simd::{Element, Kernel, Simd, Vector};
+use crate::simd::{Element, Kernel, Opaque, Simd, Vector};
 use std::ops::Range;
 
 /// Columns of a group, and its panels.
@@ -22,6 +22,11 @@ const TOGETHER: usize = 4;
 const PARTS: usize = PANEL / TOGETHER;
 /// Groups of which it is known whether they are turned.
 const MOST_GROUPS: usize = u64::BITS as usize;
+
+/// Whether there are tiles that turn a batch of these elements.
+pub const fn turns<S: Simd, T: Element>() -> bool {
+    S::TURNING_TILES && T::Vector::<S>::LANES == PANEL
+}
 
 /// A batch in both forms, filled while it is multiplied; for one thread, which uses all of it.
 #[derive(Clone, Copy)]
@@ -37,6 +42,7 @@ pub struct Turning<'a, T> {
 
 impl<'a, T: Element> Turning<'a, T> {
     /// If the instruction set has room beside its tiles and the rows are whole blocks.
+    #[inline(always)]
     pub fn new<S: Simd>(
         source: Source<'a, T>,
         rows: usize,
@@ -46,8 +52,10 @@ impl<'a, T: Element> Turning<'a, T> {
     ) -> Option<Self> {
         let whole = rows.is_multiple_of(GROUP) && features.is_multiple_of(PANEL);
         let few = rows / GROUP <= MOST_GROUPS && features > 0;
-        let can = S::TURNING_TILES && T::Vector::<S>::LANES == PANEL;
-        (can && whole && few && source.column_stride == 1).then_some(Self {
+        if !turns::<S, T>() || !whole || !few || source.column_stride != 1 {
+            return None;
+        }
+        Some(Self {
             source,
             rows,
             features,
@@ -55,6 +63,11 @@ impl<'a, T: Element> Turning<'a, T> {
             columns,
             turned: 0,
         })
+    }
+
+    /// The panels.
+    pub fn panels(&self) -> *const T {
+        self.panels.as_ptr().cast_const()
     }
 
     /// Turns the groups that no tile has turned.
@@ -69,6 +82,12 @@ impl<'a, T: Element> Turning<'a, T> {
                 unsafe { self.turn_alone(simd, group) };
             }
         }
+    }
+
+    /// Where the rows of a group begin.
+    #[inline(never)]
+    fn row_starts(&self, group: usize) -> [*const T; GROUP] {
+        std::array::from_fn(|r| self.source.row(group * GROUP + r))
     }
 
     /// Whether a group is not there yet; from now on it is.
@@ -159,7 +178,7 @@ fn is_whole<T>(shape: TileShape, t: &Tile<'_, T>, features: usize) -> bool {
 }
 
 /// Of fewer rows a tile has too few multiply-adds to hide the turning.
-const FEWEST_ROWS: usize = 8;
+const FEWEST_ROWS: usize = 10;
 
 /// A group's first tile, which turns the group; its maker keeps the promises of [`run_tiles`] and [`Turning::finish`].
 struct FirstTile<'a, 'b, T> {
@@ -179,44 +198,52 @@ impl<T: Element> Kernel for FirstTile<'_, '_, T> {
             group,
             turning,
         } = self;
-        if const { !S::TURNING_TILES || size_of::<T>() != size_of::<f32>() } {
+        if const { !turns::<S, T>() } {
             unreachable!("no such tiles");
         }
+        let relu = shape.epilogue == Epilogue::Relu;
         macro_rules! heights {
             ($($r:literal)*) => {
-                match (shape.rows, shape.epilogue) {
-                    $(($r, Epilogue::Relu) => simd.call(Whole::<T, $r, RELU> { t, group, turning }),
-                    ($r, _) => simd.call(Whole::<T, $r, STORE> { t, group, turning }),)*
-                    _ => unreachable!("no tile of {} rows", shape.rows),
+                match shape.rows {
+                    $($r => simd.call(Whole::<T, $r> { t, group, relu, turning }),)*
+                    rows => unreachable!("no tile of {rows} rows"),
                 }
             };
         }
-        heights!(8 9 10 11 12 13 14);
+        heights!(10 11 12 13 14);
     }
 }
 
 /// [`FirstTile`] of one shape.
-struct Whole<'a, 'b, T, const R: usize, const EPILOGUE: u8> {
+struct Whole<'a, 'b, T, const R: usize> {
     t: &'a Tile<'a, T>,
     group: usize,
+    relu: bool,
     turning: &'a Turning<'b, T>,
 }
 
-impl<T: Element, const R: usize, const EPILOGUE: u8> Kernel for Whole<'_, '_, T, R, EPILOGUE> {
+impl<T: Element, const R: usize> Kernel for Whole<'_, '_, T, R> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { t, group, turning } = self;
+        let Self {
+            t,
+            group,
+            relu,
+            turning,
+        } = self;
         let odd = odd_distances::<T>(t.a_row);
         let b_panel = t.b_panel;
         let blocks = turning.features / PANEL;
         // From a block of the column form to that of the next features.
         let next = panel_stride(turning.rows);
-        let rows: [*const T; GROUP] =
-            std::array::from_fn(|r| turning.source.row(group * GROUP + r));
+        let rows = turning.row_starts(group);
         let group_at = group * PANELS * PANEL * PANEL;
         let mut block = turning.columns.as_ptr().wrapping_add(group_at);
-        let mut turned = t.b.cast_mut();
+        let mut turned = turning
+            .panels
+            .as_ptr()
+            .wrapping_add(group * PANELS * b_panel);
         let (mut a, mut b) = (t.a, t.b);
         // SAFETY: the maker's promises; the blocks and panels of this group are whole.
         unsafe {
@@ -225,7 +252,8 @@ impl<T: Element, const R: usize, const EPILOGUE: u8> Kernel for Whole<'_, '_, T,
             turn(simd, block, 0, turned, b_panel);
             for number in 1..=blocks {
                 let coming = block.wrapping_add(next);
-                for part in 0..PARTS {
+                // Not unrolled: that would be 20 kB for each height.
+                for part in 0..PARTS.opaque() {
                     // Ahead of their use: loads would wait for stores that are on their way.
                     if number < blocks {
                         for panel in 0..PANELS {
@@ -234,10 +262,13 @@ impl<T: Element, const R: usize, const EPILOGUE: u8> Kernel for Whole<'_, '_, T,
                         }
                     }
                     turned = turned.wrapping_add(TOGETHER * PANEL);
-                    if part + 1 < PARTS {
-                        turn(simd, block, part + 1, turned, b_panel);
-                    } else if number < blocks {
-                        turn(simd, coming, 0, turned, b_panel);
+                    if part + 1 < PARTS || number < blocks {
+                        let (from, part) = if part + 1 < PARTS {
+                            (block, part + 1)
+                        } else {
+                            (coming, 0)
+                        };
+                        turn(simd, from, part, turned, b_panel);
                     }
                     for _ in 0..TOGETHER {
                         step::<S, T, R, 2>(simd, &mut sums, a, odd, b, b_panel);
@@ -247,7 +278,11 @@ impl<T: Element, const R: usize, const EPILOGUE: u8> Kernel for Whole<'_, '_, T,
                 }
                 block = coming;
             }
-            finish::<S, T, R, 2, EPILOGUE>(simd, t, sums, t.c, t.kept);
+            if relu {
+                finish::<S, T, R, 2, RELU>(simd, t, sums, t.c, t.kept);
+            } else {
+                finish::<S, T, R, 2, STORE>(simd, t, sums, t.c, t.kept);
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{Dropout, Layer, Network, Rowwise};
 use crate::activation::{self, Activation, Keeps};
 use crate::buffer::Aligned;
 use crate::gemm::pack::{Scale, Source, pack_rows, unpack_rows};
-use crate::gemm::{Epilogue, Join, PANEL, Turning, TurningTiles, panel_stride};
+use crate::gemm::{Epilogue, Join, PANEL, Turning, TurningTiles, panel_stride, turns};
 use crate::pool::{Member, Shared};
 use crate::random::DropoutMask;
 use crate::simd::{Arithmetic, Element, Kernel, Simd, Vector};
@@ -248,7 +248,10 @@ impl<T: Element> Network<T> {
         let shape = linear.shape(rows);
         let bias = linear.bias.map(|bias| self.parameter(bias));
         let weight = self.parameter(linear.weight);
-        let product = shape.forward(weight, bias, x.as_ptr(), out.as_mut_pointer(), epilogue);
+        let batch = turning
+            .as_ref()
+            .map_or_else(|| x.as_ptr(), |turning| turning.panels());
+        let product = shape.forward(weight, bias, batch, out.as_mut_pointer(), epilogue);
         let done = (fused || layer.activation == Activation::Identity)
             && !(training && layer.dropout.is_some());
         let after = |features: Range<usize>, columns: Range<usize>| {
@@ -263,13 +266,13 @@ impl<T: Element> Network<T> {
         // SAFETY: the members' parts are disjoint rectangles of the output; a batch to be turned is this member's own.
         unsafe {
             match turning {
-                None => run_part(simd, &product, member, own_panels, null_mut(), after),
-                Some(turning) => {
+                Some(turning) if const { turns::<S, T>() } => {
                     let units = |all| member.share(all);
                     let mut tiles = TurningTiles { turning, after };
                     product.run_with(simd, units, null_mut(), &mut tiles);
                     tiles.turning.finish(simd);
                 }
+                _ => run_part(simd, &product, member, own_panels, null_mut(), after),
             }
         }
     }

@@ -252,6 +252,22 @@ impl Loss {
         &self.kind
     }
 
+    /// Refuses targets that it does not take for so many outputs, before anything is computed.
+    fn check(&self, target: &Bound<'_, PyAny>, outputs: usize) -> PyResult<()> {
+        let float = common_float(&[("target", Some(target))])?;
+        with_float!(float, T => {
+            match Target::read::<T>(&self.loss, target.len()?, outputs, target)? {
+                Target::Classes(array) => {
+                    self.loss.check_labels(outputs, integer_slice(&array), None)?;
+                }
+                Target::Dense(array) => {
+                    self.loss.check_dense(outputs, &array.to_slice::<T>()?)?;
+                }
+            }
+        });
+        Ok(())
+    }
+
     /// The loss: a number, or one for each row with reduction "none".
     #[pyo3(signature = (pred, target, sample_weight = None, reduction = "mean"))]
     fn value<'py>(

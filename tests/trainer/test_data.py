@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnrs import nn
+from nnrs import nearby, nn
 
 
 @pytest.mark.parametrize("kind", ["int64", "uint8", "float16", "float64", ">f4", "bool", "list"])
@@ -42,6 +42,40 @@ def test_a_memory_map_of_another_dtype(shuffle, tmp_path, network, trainer_of, a
     two = trainer_of(network(features=features, outputs=2), lr=1e-5)
     two.fit(x, y, epochs=1, batch_size=100, shuffle=shuffle)
     assert_same(one, two)
+
+
+def test_wrong_targets_of_a_memory_map_are_found_before_it_is_learned(
+    tmp_path, network, trainer_of, monkeypatch
+):
+    monkeypatch.setattr(nearby, "_NUMBERS", 1)
+    rows = 20_000
+    np.save(tmp_path / "x.npy", np.zeros((rows, 5), "float32"))
+    x, y = np.load(tmp_path / "x.npy", mmap_mode="r"), np.full((rows, 3), 1 / 3)
+    trainer = trainer_of()
+    before = trainer.model.state_dict()
+    y[-1, 0] = 1.5
+    with pytest.raises(ValueError, match=r"target\[19999\] sums to"):
+        trainer.fit(x, y, epochs=1)
+    for name, array in trainer.model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+    y[-1, 0] = 1 / 3
+    trainer.fit(x, y, epochs=1)
+    assert trainer.global_step == 625
+
+
+def test_targets_are_neither_copied_nor_written(table, trainer_of):
+    x, _ = table()
+    y = np.arange(60) % 3
+    trainer = trainer_of()
+
+    def sorts(true, pred):
+        true.sort()
+        return 0.0
+
+    with pytest.raises(ValueError, match="read-only"):
+        trainer.fit(x, y, epochs=1, metrics=[sorts], train_metrics=True, validation_data=(x, y))
+    np.testing.assert_array_equal(y, np.arange(60) % 3)
+    y.sort()
 
 
 def test_images_go_through_flatten(table, trainer_of, assert_same):

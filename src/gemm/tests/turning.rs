@@ -15,13 +15,13 @@ struct BothWays<'a> {
 }
 
 impl BothWays<'_> {
-    fn product(&self, panels: &[f32], out: &mut [f32]) -> Product<f32> {
+    fn product(&self, panels: *const f32, out: &mut [f32]) -> Product<f32> {
         Product {
             rows: self.outputs,
             columns: self.rows,
             k: self.features,
             a: Operand::plain(self.weights.as_ptr(), self.features, 1),
-            b: panels.as_ptr(),
+            b: panels,
             b_panel: panel_stride(self.features),
             c: Target {
                 start: out.as_mut_ptr(),
@@ -65,17 +65,17 @@ impl OnSimd for BothWays<'_> {
             let (p, c) = (Shared::new(&mut panels), Shared::new(&mut columns));
             let all = 0..rows / PANEL;
             pack_rows(simd, &source, None, rows, features, all, p, Some(c));
-            let product = self.product(&panels, &mut out);
+            let product = self.product(p.as_ptr(), &mut out);
             let units = |all| self.units(all);
             product.run(simd, units, std::ptr::null_mut(), |rows, columns| {
                 done[0].push((rows, columns));
             });
 
-            let product = self.product(&later_panels, &mut later_out);
             let (p, c) = (
                 Shared::new(&mut later_panels),
                 Shared::new(&mut later_columns),
             );
+            let product = self.product(p.as_ptr(), &mut later_out);
             let Some(mut turning) = Turning::new::<S>(source, rows, features, p, c) else {
                 return false;
             };
@@ -148,6 +148,27 @@ impl OnSimd for Turns<'_> {
     fn on<S: Simd>(self, _: S) -> bool {
         let nothing = || Shared::new(&mut []);
         Turning::new::<S>(self.0, self.1, self.2, nothing(), nothing()).is_some()
+    }
+}
+
+#[test]
+fn products_so_deep_that_tiles_go_over_parts_of_them() {
+    let (features, rows) = (20_000, 32);
+    let mut random = Random(2);
+    let x = random.many::<f32>(rows * features);
+    for outputs in [2, 28] {
+        let weights = random.many::<f32>(outputs * features);
+        for isa in Isa::tested() {
+            isa.run(Call(BothWays {
+                outputs,
+                features,
+                rows,
+                source: Source::rows(&x, features),
+                weights: &weights,
+                epilogue: Epilogue::Relu,
+                part: (1, 0),
+            }));
+        }
     }
 }
 
