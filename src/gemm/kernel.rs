@@ -243,7 +243,7 @@ pub(super) unsafe fn step<S: Simd, T: Element, const R: usize, const V: usize>(
     }
 }
 
-/// What the finished sums become, in C at `c`; the kept outputs at `kept`.
+/// What the finished sums become, in the tile whose first row is `row`, its C at `c`.
 ///
 /// # Safety
 /// As [`run_tiles`], for this tile.
@@ -257,26 +257,27 @@ pub(super) unsafe fn finish<
 >(
     simd: S,
     t: &Tile<'_, T>,
-    sums: Sums<S, T, R, V>,
+    row: usize,
     c: *mut T,
-    kept: *const T,
+    sums: Sums<S, T, R, V>,
 ) {
     let zero = T::Vector::<S>::zero(simd);
     for (r, sums) in sums.into_iter().enumerate() {
         for (j, sum) in sums.into_iter().enumerate() {
-            let at = t.c_at::<T::Vector<S>>(r, j);
             // SAFETY: the addresses are those of the operands that the caller vouches for.
             unsafe {
+                let at = c.add(t.c_at::<T::Vector<S>>(r, j));
                 let result = match EPILOGUE {
-                    ADD => T::Vector::<S>::load(simd, c.add(at)) + sum,
+                    ADD => T::Vector::<S>::load(simd, at) + sum,
                     RELU => T::Vector::<S>::select(sum.le(zero), zero, sum),
                     RELU_MASK => {
-                        let kept = T::Vector::<S>::load(simd, kept.add(at));
+                        let kept = t.kept.add(row * t.c_row + t.c_at::<T::Vector<S>>(r, j));
+                        let kept = T::Vector::<S>::load(simd, kept);
                         T::Vector::<S>::select(kept.le(zero), zero, sum)
                     }
                     _ => sum,
                 };
-                result.store(c.add(at));
+                result.store(at);
             }
         }
     }
@@ -329,8 +330,7 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
             a_block = a_block.wrapping_add(t.a_block);
             k_left -= k_here;
         }
-        let kept = t.kept.wrapping_add(row * t.c_row);
-        finish::<S, T, R, V, EPILOGUE>(simd, t, sums, c, kept);
+        finish::<S, T, R, V, EPILOGUE>(simd, t, row, c, sums);
     }
 }
 

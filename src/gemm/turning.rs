@@ -6,7 +6,7 @@
 
 #![allow(unsafe_code)]
 
-use super::kernel::{RELU, STORE, Tile, TileShape, begin, finish, odd_distances, run_tiles, step};
+use super::kernel::{STORE, Tile, TileShape, begin, finish, odd_distances, run_tiles, step};
 use super::pack::{Source, pack_rows};
 use super::product::Tiles;
 use super::{Epilogue, PANEL, Start, panel_stride};
@@ -87,7 +87,11 @@ impl<'a, T: Element> Turning<'a, T> {
     /// Where the rows of a group begin.
     #[inline(never)]
     fn row_starts(&self, group: usize) -> [*const T; GROUP] {
-        std::array::from_fn(|r| self.source.row(group * GROUP + r))
+        let mut starts = [self.source.start; GROUP];
+        for (r, start) in starts[..GROUP.opaque()].iter_mut().enumerate() {
+            *start = self.source.row(group * GROUP + r);
+        }
+        starts
     }
 
     /// Whether a group is not there yet; from now on it is.
@@ -99,7 +103,7 @@ impl<'a, T: Element> Turning<'a, T> {
 
     /// # Safety
     /// As [`Turning::finish`].
-    #[inline(always)]
+    #[inline(never)]
     unsafe fn turn_alone<S: Simd>(&self, simd: S, group: usize) {
         let range = group * PANELS..(group + 1) * PANELS;
         let (panels, columns) = (self.panels, Some(self.columns));
@@ -119,42 +123,25 @@ impl<'a, T: Element> Turning<'a, T> {
     }
 }
 
-/// The tiles of a product whose B is such a batch; `after` is told of every finished rectangle.
+/// The tiles of a product whose B may be such a batch; `after` is told of every finished rectangle.
 pub struct TurningTiles<'a, 'b, T, F> {
-    pub turning: &'a mut Turning<'b, T>,
+    pub turning: Option<&'a mut Turning<'b, T>>,
     pub after: F,
 }
 
 impl<T: Element, F: FnMut(Range<usize>, Range<usize>)> Tiles<T> for TurningTiles<'_, '_, T, F> {
     #[inline(always)]
     unsafe fn run<S: Simd>(&mut self, simd: S, shape: TileShape, t: &Tile<'_, T>, count: usize) {
-        let offset = (t.b.addr() - self.turning.panels.as_ptr().addr()) / size_of::<T>();
-        let first = offset / t.b_panel / PANELS;
-        let width = shape.columns.min(shape.vectors * PANEL);
-        let mut done = 0;
-        // Tiles of one or two rows are several groups wide.
-        for group in first..first + width.div_ceil(GROUP) {
-            if !self.turning.is_new(group) {
-                continue;
+        // SAFETY: the caller's: if there is a batch, it is B, and no other thread touches it.
+        unsafe {
+            if const { turns::<S, T>() }
+                && let Some(turning) = &mut self.turning
+                && simd.call(TurnFor { turning, shape, t })
+            {
+                run_tiles(simd, shape, &t.below(1, shape.rows), count - 1);
+            } else {
+                run_tiles(simd, shape, t, count);
             }
-            // SAFETY: the caller's: its product's B is this batch, which no other thread touches.
-            unsafe {
-                if is_whole(shape, t, self.turning.features) {
-                    simd.call(FirstTile {
-                        shape,
-                        t,
-                        group,
-                        turning: self.turning,
-                    });
-                    done = 1;
-                } else {
-                    self.turning.turn_alone(simd, group);
-                }
-            }
-        }
-        if done < count {
-            // SAFETY: the caller's.
-            unsafe { run_tiles(simd, shape, &t.below(done, shape.rows), count - done) };
         }
     }
 
@@ -164,10 +151,43 @@ impl<T: Element, F: FnMut(Range<usize>, Range<usize>)> Tiles<T> for TurningTiles
     }
 }
 
-/// Whether a tile is a [`FirstTile`]: of a whole group, over all features.
+/// Turns the columns of a tile, if they are not yet; whether the tile has been computed with it. Its maker keeps the promises
+/// of [`run_tiles`] and [`Turning::finish`].
+struct TurnFor<'a, 'b, T> {
+    turning: &'a mut Turning<'b, T>,
+    shape: TileShape,
+    t: &'a Tile<'a, T>,
+}
+
+impl<T: Element> Kernel for TurnFor<'_, '_, T> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> bool {
+        let Self { turning, shape, t } = self;
+        let offset = (t.b.addr() - turning.panels.as_ptr().addr()) / size_of::<T>();
+        let first = offset / t.b_panel / PANELS;
+        let width = shape.columns.min(shape.vectors * PANEL);
+        // Tiles of one or two rows are several groups wide.
+        for group in first..first + width.div_ceil(GROUP) {
+            if turning.is_new(group) {
+                if is_whole(shape, t, turning.features) {
+                    // SAFETY: the maker's promise.
+                    unsafe { first_tile(simd, shape, t, group, turning) };
+                    return true;
+                }
+                // SAFETY: the maker's promise.
+                unsafe { turning.turn_alone(simd, group) };
+            }
+        }
+        false
+    }
+}
+
+/// Whether a tile is a [`first_tile`]: of a whole group, over all features.
 #[inline(always)]
 fn is_whole<T>(shape: TileShape, t: &Tile<'_, T>, features: usize) -> bool {
-    let plain = t.k_block >= t.k && t.a_k == 1 && !matches!(t.start, Start::Target);
+    let begun = matches!(t.start, Start::Zero | Start::Rows(_));
+    let plain = t.k_block >= t.k && t.a_k == 1 && begun;
     let known = matches!(shape.epilogue, Epilogue::Store | Epilogue::Relu);
     shape.rows >= FEWEST_ROWS
         && shape.vectors == 2
@@ -178,60 +198,52 @@ fn is_whole<T>(shape: TileShape, t: &Tile<'_, T>, features: usize) -> bool {
 }
 
 /// Of fewer rows a tile has too few multiply-adds to hide the turning.
-const FEWEST_ROWS: usize = 10;
+const FEWEST_ROWS: usize = 12;
 
-/// A group's first tile, which turns the group; its maker keeps the promises of [`run_tiles`] and [`Turning::finish`].
-struct FirstTile<'a, 'b, T> {
+/// A group's first tile, which turns the group.
+///
+/// # Safety
+/// As [`run_tiles`] and [`Turning::finish`].
+#[inline(always)]
+unsafe fn first_tile<S: Simd, T: Element>(
+    simd: S,
     shape: TileShape,
-    t: &'a Tile<'a, T>,
+    t: &Tile<'_, T>,
     group: usize,
-    turning: &'a Turning<'b, T>,
-}
-
-impl<T: Element> Kernel for FirstTile<'_, '_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self {
-            shape,
-            t,
-            group,
-            turning,
-        } = self;
-        if const { !turns::<S, T>() } {
-            unreachable!("no such tiles");
-        }
-        let relu = shape.epilogue == Epilogue::Relu;
-        macro_rules! heights {
-            ($($r:literal)*) => {
-                match shape.rows {
-                    $($r => simd.call(Whole::<T, $r> { t, group, relu, turning }),)*
-                    rows => unreachable!("no tile of {rows} rows"),
-                }
-            };
-        }
-        heights!(10 11 12 13 14);
+    turning: &Turning<'_, T>,
+) {
+    macro_rules! heights {
+        ($($r:literal)*) => {
+            match shape.rows {
+                $($r => simd.call(FirstTile::<T, $r> { t, group, turning }),)*
+                rows => unreachable!("no tile of {rows} rows"),
+            }
+        };
+    }
+    heights!(12 13 14);
+    if shape.epilogue != Epilogue::Store {
+        let stored = Tile {
+            k: 0,
+            start: Start::Target,
+            ..*t
+        };
+        // SAFETY: the caller's; the tile has just been written.
+        unsafe { run_tiles(simd, shape, &stored, 1) };
     }
 }
 
-/// [`FirstTile`] of one shape.
-struct Whole<'a, 'b, T, const R: usize> {
+/// [`first_tile`] of one height; its maker keeps the promises of [`run_tiles`] and [`Turning::finish`].
+struct FirstTile<'a, 'b, T, const R: usize> {
     t: &'a Tile<'a, T>,
     group: usize,
-    relu: bool,
     turning: &'a Turning<'b, T>,
 }
 
-impl<T: Element, const R: usize> Kernel for Whole<'_, '_, T, R> {
+impl<T: Element, const R: usize> Kernel for FirstTile<'_, '_, T, R> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self {
-            t,
-            group,
-            relu,
-            turning,
-        } = self;
+        let Self { t, group, turning } = self;
         let odd = odd_distances::<T>(t.a_row);
         let b_panel = t.b_panel;
         let blocks = turning.features / PANEL;
@@ -247,12 +259,19 @@ impl<T: Element, const R: usize> Kernel for Whole<'_, '_, T, R> {
         let (mut a, mut b) = (t.a, t.b);
         // SAFETY: the maker's promises; the blocks and panels of this group are whole.
         unsafe {
-            let mut sums = begin::<S, T, R, 2>(simd, t, 0, t.c);
-            copy(simd, &rows, 0, block, 0..GROUP);
+            let start = if let Start::Rows(bias) = t.start {
+                Start::Rows(bias)
+            } else {
+                Start::Zero
+            };
+            let mut sums = begin::<S, T, R, 2>(simd, &Tile { start, ..*t }, 0, t.c);
+            for first in (0..GROUP.opaque()).step_by(TOGETHER) {
+                copy(simd, &rows, 0, block, first..first + TOGETHER);
+            }
             turn(simd, block, 0, turned, b_panel);
             for number in 1..=blocks {
                 let coming = block.wrapping_add(next);
-                // Not unrolled: that would be 20 kB for each height.
+                // Not unrolled, as the other loops: that would be 20 kB for each height.
                 for part in 0..PARTS.opaque() {
                     // Ahead of their use: loads would wait for stores that are on their way.
                     if number < blocks {
@@ -270,7 +289,7 @@ impl<T: Element, const R: usize> Kernel for Whole<'_, '_, T, R> {
                         };
                         turn(simd, from, part, turned, b_panel);
                     }
-                    for _ in 0..TOGETHER {
+                    for _ in 0..TOGETHER.opaque() {
                         step::<S, T, R, 2>(simd, &mut sums, a, odd, b, b_panel);
                         a = a.wrapping_add(1);
                         b = b.wrapping_add(PANEL);
@@ -278,11 +297,7 @@ impl<T: Element, const R: usize> Kernel for Whole<'_, '_, T, R> {
                 }
                 block = coming;
             }
-            if relu {
-                finish::<S, T, R, 2, RELU>(simd, t, sums, t.c, t.kept);
-            } else {
-                finish::<S, T, R, 2, STORE>(simd, t, sums, t.c, t.kept);
-            }
+            finish::<S, T, R, 2, STORE>(simd, t, 0, t.c, sums);
         }
     }
 }

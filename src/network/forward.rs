@@ -8,7 +8,7 @@ use super::{Dropout, Layer, Network, Rowwise};
 use crate::activation::{self, Activation, Keeps};
 use crate::buffer::Aligned;
 use crate::gemm::pack::{Scale, Source, pack_rows, unpack_rows};
-use crate::gemm::{Epilogue, Join, PANEL, Turning, TurningTiles, panel_stride, turns};
+use crate::gemm::{Epilogue, Join, PANEL, Turning, panel_stride, turns};
 use crate::pool::{Member, Shared};
 use crate::random::DropoutMask;
 use crate::simd::{Arithmetic, Element, Kernel, Simd, Vector};
@@ -54,6 +54,9 @@ impl<T: Element> Network<T> {
         source: Source<'a, T>,
         rows: usize,
     ) -> Option<Turning<'a, T>> {
+        if const { !turns::<S, T>() } {
+            return None;
+        }
         let linear = self.layers.first()?.linear.as_ref()?;
         let inputs = space.inputs(member);
         let plain = self.scale.is_none() && linear.train_weight && space.has_own_inputs(member);
@@ -254,26 +257,24 @@ impl<T: Element> Network<T> {
         let product = shape.forward(weight, bias, batch, out.as_mut_pointer(), epilogue);
         let done = (fused || layer.activation == Activation::Identity)
             && !(training && layer.dropout.is_some());
-        let after = |features: Range<usize>, columns: Range<usize>| {
-            meanwhile();
-            if !done {
-                for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
-                    // SAFETY: this rectangle of the output is this member's.
-                    unsafe { finish(simd, layer, space, training, features.clone(), panel) };
-                }
-            }
-        };
         // SAFETY: the members' parts are disjoint rectangles of the output; a batch to be turned is this member's own.
         unsafe {
-            match turning {
-                Some(turning) if const { turns::<S, T>() } => {
-                    let units = |all| member.share(all);
-                    let mut tiles = TurningTiles { turning, after };
-                    product.run_with(simd, units, null_mut(), &mut tiles);
-                    tiles.turning.finish(simd);
-                }
-                _ => run_part(simd, &product, member, own_panels, null_mut(), after),
-            }
+            run_part(
+                simd,
+                &product,
+                member,
+                own_panels,
+                null_mut(),
+                turning,
+                |features, columns| {
+                    meanwhile();
+                    if !done {
+                        for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
+                            finish(simd, layer, space, training, features.clone(), panel);
+                        }
+                    }
+                },
+            );
         }
     }
 }

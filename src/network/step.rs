@@ -126,25 +126,21 @@ impl<T: Element> Kernel for StepOf<'_, T> {
                 dx: false,
                 accumulate: false,
             };
-            let clip = Clip::new(1.0, step.options.clip_value);
-            match step.after {
-                After::Nothing => {
-                    network.backward_layers(simd, member, space, wanted, None, &meanwhile)
-                }
-                After::Update(state) => {
-                    let update = Update {
-                        state,
-                        clip,
-                        keep: step.options.keep_grad,
-                        beside: step.beside,
-                    };
-                    network.backward_layers(simd, member, space, wanted, Some(&update), &meanwhile);
-                }
-                After::ClipAndUpdate(state) => {
-                    network.backward_layers(simd, member, space, wanted, None, &meanwhile);
-                    member.barrier();
-                    clip_and_update(simd, member, state, step.options, step.norms, step.norm);
-                }
+            // Two calls: the smallest nets would notice a test for what is wanted.
+            if let After::Update(state) = step.after {
+                let update = Update {
+                    state,
+                    clip: Clip::new(1.0, step.options.clip_value),
+                    keep: step.options.keep_grad,
+                    beside: step.beside,
+                };
+                network.backward_layers(simd, member, space, wanted, Some(&update), &meanwhile);
+                return;
+            }
+            network.backward_layers(simd, member, space, wanted, None, &meanwhile);
+            if let After::ClipAndUpdate(state) = step.after {
+                member.barrier();
+                clip_and_update(simd, member, state, step.options, step.norms, step.norm);
             }
         }
     }

@@ -80,7 +80,7 @@ impl OnSimd for BothWays<'_> {
                 return false;
             };
             let mut tiles = TurningTiles {
-                turning: &mut turning,
+                turning: Some(&mut turning),
                 after: |rows, columns| done[1].push((rows, columns)),
             };
             product.run_with(simd, units, std::ptr::null_mut(), &mut tiles);
