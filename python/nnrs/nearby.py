@@ -176,8 +176,8 @@ def nearby_parts(
                 order = np.concatenate([np.arange(old), order])
                 now = len(order) if last else len(order) // batch_size * batch_size
                 if now:
-                    x, y, *weights = buffer.arrays
-                    yield Part(x, y, weights[0] if weights else None, order[:now])
+                    rows_x, rows_y, *weights = buffer.arrays
+                    yield Part(rows_x, rows_y, weights[0] if weights else None, order[:now])
                 left = [array[order[now:]] for array in buffer.arrays]
         finally:
             # It works with the file.

@@ -5,10 +5,10 @@
 //! compiler spill accumulators inside the loop.
 
 use super::PANEL;
+use super::edge::Part;
 use crate::buffer::LINE;
 use crate::cache::prefetch_for_writing;
 use crate::simd::{Arithmetic, Element, Kernel, Opaque, Simd, Vector};
-use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Where the chains of a tile begin.
@@ -88,7 +88,7 @@ impl<T> Tile<'_, T> {
 
     /// Where vector j of row r lies in C.
     #[inline(always)]
-    fn c_at<V: Vector>(&self, r: usize, j: usize) -> usize {
+    pub(super) fn c_at<V: Vector>(&self, r: usize, j: usize) -> usize {
         r * self.c_row + column_offset::<V>(j, self.c_panel)
     }
 }
@@ -149,7 +149,7 @@ fn column_offset<V: Vector>(j: usize, panel: usize) -> usize {
 
 /// How many odd multiples of the distance between two rows of A. With the scales of an address (1, 2, 4, 8) they reach every
 /// row of a tile from one pointer: row 12 is four times three rows away.
-pub(super) const ODD: usize = 7;
+const ODD: usize = 7;
 
 /// The sums of a tile.
 pub(super) type Sums<S, T, const R: usize, const V: usize> = [[<T as Element>::Vector<S>; V]; R];
@@ -441,13 +441,13 @@ pub unsafe fn run_tiles<S: Simd, T: Element>(
     }
 }
 
-/// The choice of a shape, in one place of the program.
-struct AnyShape<'a, T> {
-    epilogue: Epilogue,
-    rows: usize,
-    vectors: usize,
-    t: &'a Tile<'a, T>,
-    count: usize,
+/// The choice of a shape, in one place of the program; its maker keeps the promises of [`run_tiles`].
+pub(super) struct AnyShape<'a, T> {
+    pub epilogue: Epilogue,
+    pub rows: usize,
+    pub vectors: usize,
+    pub t: &'a Tile<'a, T>,
+    pub count: usize,
 }
 
 impl<T: Element> Kernel for AnyShape<'_, T> {
@@ -476,88 +476,5 @@ impl<T: Element> Kernel for AnyShape<'_, T> {
                 9, 2
             )(10, 2)(11, 2)(12, 2)(13, 2)(14, 2)
         );
-    }
-}
-
-/// Elements of the largest tile: 14 rows of two vectors of 16 lanes.
-const LARGEST: usize = 14 * 2 * 16;
-
-/// A tile at the edge of C: done in a whole tile of its own, of which the columns that exist are copied. They end in its
-/// last vector.
-struct Part<'a, T> {
-    epilogue: Epilogue,
-    rows: usize,
-    vectors: usize,
-    columns: usize,
-    t: &'a Tile<'a, T>,
-}
-
-impl<T: Element> Kernel for Part<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self {
-            epilogue,
-            rows,
-            vectors,
-            columns,
-            t,
-        } = self;
-        let width = vectors * T::Vector::<S>::LANES;
-        assert!(columns < width && columns.next_multiple_of(T::Vector::<S>::LANES) == width);
-        let mut whole = [MaybeUninit::<[T; LARGEST]>::uninit(); 2];
-        let [c, kept] = whole.each_mut().map(|tile| tile.as_mut_ptr().cast::<T>());
-        let whole = Tile {
-            c,
-            c_row: width,
-            c_panel: PANEL,
-            kept,
-            ..*t
-        };
-        // SAFETY: elements of C and the kept outputs that exist, for which the maker vouches, and those of the tile: what is
-        // read of it has been written, the columns that do not exist with the others of the last vector.
-        unsafe {
-            if epilogue == Epilogue::Add || matches!(t.start, Start::Target) {
-                copy_columns(simd, rows, columns, (t, t.c), (&whole, c), width);
-            }
-            if epilogue == Epilogue::ReluMask {
-                copy_columns(simd, rows, columns, (t, t.kept), (&whole, kept), width);
-            }
-            simd.call(AnyShape {
-                epilogue,
-                rows,
-                vectors,
-                t: &whole,
-                count: 1,
-            });
-            copy_columns(simd, rows, columns, (&whole, c), (t, t.c), columns);
-        }
-    }
-}
-
-/// Copies the first `columns` columns between memories that are laid out as C of their tiles, and zeros up to `width`.
-///
-/// # Safety
-/// So many columns may be read and written.
-#[inline(always)]
-unsafe fn copy_columns<S: Simd, T: Element>(
-    simd: S,
-    rows: usize,
-    columns: usize,
-    (source, from): (&Tile<'_, T>, *const T),
-    (target, to): (&Tile<'_, T>, *mut T),
-    width: usize,
-) {
-    let lanes = T::Vector::<S>::LANES;
-    for r in 0..rows {
-        for (j, first) in (0..columns).step_by(lanes).enumerate() {
-            // SAFETY: the caller's.
-            unsafe {
-                let from = from.add(source.c_at::<T::Vector<S>>(r, j));
-                let to = to.add(target.c_at::<T::Vector<S>>(r, j));
-                T::Vector::<S>::load_partial(simd, from, lanes.min(columns - first))
-                    .store_partial(to, lanes.min(width - first));
-            }
-        }
     }
 }

@@ -25,6 +25,7 @@
 
 mod blocks;
 mod chains;
+mod edge;
 mod grid;
 pub mod kernel;
 pub mod pack;

@@ -29,7 +29,6 @@ pub const fn turns<S: Simd, T: Element>() -> bool {
 }
 
 /// A batch in both forms, filled while it is multiplied; for one thread, which uses all of it.
-#[derive(Clone, Copy)]
 pub struct Turning<'a, T> {
     source: Source<'a, T>,
     rows: usize,

@@ -67,7 +67,7 @@ impl<T: Element> Network<T> {
         Turning::new::<S>(source, rows, self.inputs, panels, columns)
     }
 
-    /// This member's part of packing the batch, unless it is turned later, and of drawing the masks.
+    /// This member's part of packing the batch; to train, in both forms if the first layer's gradient needs the other.
     ///
     /// # Safety
     /// `source` holds `rows` rows; the team runs this together, with nothing else at the workspace.
@@ -79,40 +79,47 @@ impl<T: Element> Network<T> {
         space: &Workspace<T>,
         source: &Source<'_, T>,
         rows: usize,
-        training: Option<Draw>,
-        later: bool,
+        training: bool,
     ) {
-        let panels = member.share(rows.div_ceil(PANEL));
         let scale = self
             .scale
             .as_ref()
             .map(|(shift, factor)| Scale { shift, factor });
         let inputs = space.inputs(member);
-        let columns =
-            (training.is_some() && needs_columns(self, 0)).then(|| share(&inputs.columns));
-        if !later {
-            // SAFETY: the shares of the members are disjoint panels, or panels of copies of their own.
-            unsafe {
-                pack_rows(
-                    simd,
-                    source,
-                    scale,
-                    rows,
-                    self.inputs,
-                    space.packed_by(member, rows),
-                    share(&inputs.panels),
-                    columns,
-                );
-            }
+        let columns = (training && needs_columns(self, 0)).then(|| share(&inputs.columns));
+        // SAFETY: the shares of the members are disjoint panels, or panels of copies of their own.
+        unsafe {
+            pack_rows(
+                simd,
+                source,
+                scale,
+                rows,
+                self.inputs,
+                space.packed_by(member, rows),
+                share(&inputs.panels),
+                columns,
+            );
         }
-        if let Some(draw) = training {
-            for (layer, space) in self.layers.iter().zip(&space.layers) {
-                if let Some(dropout) = layer.dropout {
-                    // SAFETY: the shares of the members are disjoint panels.
-                    unsafe {
-                        draw_masks(simd, draw, dropout, layer.outputs, panels.clone(), space)
-                    };
-                }
+    }
+
+    /// This member's part of drawing the masks.
+    ///
+    /// # Safety
+    /// The team runs this together, with nothing else at the masks.
+    #[inline(always)]
+    pub(super) unsafe fn draw<S: Simd>(
+        &self,
+        simd: S,
+        member: &Member<'_>,
+        space: &Workspace<T>,
+        rows: usize,
+        draw: Draw,
+    ) {
+        let panels = member.share(rows.div_ceil(PANEL));
+        for (layer, space) in self.layers.iter().zip(&space.layers) {
+            if let Some(dropout) = layer.dropout {
+                // SAFETY: the shares of the members are disjoint panels.
+                unsafe { draw_masks(simd, draw, dropout, layer.outputs, panels.clone(), space) };
             }
         }
     }

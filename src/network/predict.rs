@@ -35,7 +35,7 @@ impl<T: Element> Kernel for Predict<'_, T> {
         } = self;
         // SAFETY: the team runs this together over a workspace of its own; members unpack disjoint panels.
         unsafe {
-            network.load(simd, &member, space, &x, rows, None, false);
+            network.load(simd, &member, space, &x, rows, false);
             member.barrier();
             network.forward_layers(simd, &member, space, rows, false, None, &|| {});
             network.unload(simd, &member, space, rows, out);

@@ -75,8 +75,10 @@ impl<T: Element> Kernel for StepOf<'_, T> {
         // two barriers members write disjoint parts and read only what was finished before the first.
         unsafe {
             let turning = network.turning::<S>(member, space, step.batch.x, rows);
-            let (draw, later) = (Some(step.draw), turning.is_some());
-            network.load(simd, member, space, &step.batch.x, rows, draw, later);
+            if turning.is_none() {
+                network.load(simd, member, space, &step.batch.x, rows, true);
+            }
+            network.draw(simd, member, space, rows, step.draw);
             if let Targets::Dense(source) = &step.batch.targets {
                 let target = share(&space.targets);
                 pack_rows(

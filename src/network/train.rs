@@ -156,7 +156,8 @@ impl<T: Element> Kernel for Forward<'_, T> {
         } = self;
         // SAFETY: the team runs this together, alone at the workspace; members unpack disjoint panels.
         unsafe {
-            network.load(simd, &member, space, &x, rows, Some(draw), false);
+            network.load(simd, &member, space, &x, rows, true);
+            network.draw(simd, &member, space, rows, draw);
             member.barrier();
             network.forward_layers(simd, &member, space, rows, true, None, &|| {});
             network.unload(simd, &member, space, rows, out);

@@ -115,6 +115,7 @@ macro_rules! vector {
         $min:ident, $max:ident,
         $cmp:ident, $blend:ident, $keep:ident, $and:ident, $andnot:ident, $or:ident, $xor:ident, $to_int:ident, $from_int:ident,
         $int_add:ident, $int_sub:ident, $sll:ident, $srl:ident
+        $(; $($own:tt)*)?
     ) => {
         impl Neg for $vector {
             type Output = Self;
@@ -282,11 +283,7 @@ macro_rules! vector {
                 // SAFETY: the caller vouches for the block, the token for the instruction set.
                 unsafe { Self::turn(rows, part) }
             }
-            #[inline(always)]
-            unsafe fn four_columns(_: Avx512, block: *const $t, part: usize) -> [Self; 4] {
-                // SAFETY: the caller vouches for the block, the token for the instruction set.
-                unsafe { Self::turn_four(block, part) }
-            }
+            $($($own)*)?
         }
 
         impl $vector {
@@ -330,7 +327,12 @@ vector!(
     _mm512_add_epi32,
     _mm512_sub_epi32,
     _mm512_sll_epi32,
-    _mm512_srl_epi32
+    _mm512_srl_epi32;
+    #[inline(always)]
+    unsafe fn four_columns(_: Avx512, block: *const f32, part: usize) -> [Self; 4] {
+        // SAFETY: the caller vouches for the block, the token for the instruction set.
+        unsafe { Self::turn_four(block, part) }
+    }
 );
 
 operator!(F64x8, Add, add, _mm512_add_pd);
@@ -418,9 +420,7 @@ impl F32x16 {
             columns
         }
     }
-}
 
-impl F32x16 {
     /// # Safety
     /// As [`Vector::four_columns`], on a machine with AVX-512.
     #[inline(always)]
@@ -452,16 +452,6 @@ impl F32x16 {
 }
 
 impl F64x8 {
-    /// # Safety
-    /// As [`Vector::four_columns`], on a machine with AVX-512.
-    #[inline(always)]
-    unsafe fn turn_four(block: *const f64, half: usize) -> [Self; 4] {
-        let rows = Rows::new(block, 8);
-        // SAFETY: the caller's.
-        let pairs = unsafe { [Self::turn(rows, 2 * half), Self::turn(rows, 2 * half + 1)] };
-        [pairs[0][0], pairs[0][1], pairs[1][0], pairs[1][1]]
-    }
-
     #[inline(always)]
     fn product_of_lower_halves(a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: a vector exists only where its instruction set does.

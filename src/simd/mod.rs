@@ -364,14 +364,12 @@ pub trait Vector: Arithmetic<Mask: Mask> {
         block: *const Self::Element,
         part: usize,
     ) -> [Self; 4] {
+        let rows = Rows::new(block, Self::LANES);
         let mut columns = [Self::zero(simd); 4];
         for (c, column) in columns.iter_mut().enumerate() {
-            let mut lanes = [Self::Element::ZERO; MOST_LANES];
-            for (r, lane) in lanes[..Self::LANES].iter_mut().enumerate() {
-                // SAFETY: the caller's.
-                *lane = unsafe { *block.add(r * Self::LANES + 4 * part + c) };
-            }
-            *column = Self::load_slice(simd, &lanes);
+            let c = 4 * part + c;
+            // SAFETY: the caller's.
+            *column = unsafe { Self::columns(simd, rows, c / Self::TURNED) }[c % Self::TURNED];
         }
         columns
     }
