@@ -6,11 +6,14 @@ A test is skipped for one reason only: the machine lacks something. The reason s
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import mmap
 import os
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Generator
 
 import hypothesis
@@ -33,12 +36,36 @@ def _isas() -> list[str]:
     return _core.available_isas()
 
 
+@functools.cache
+def _reads_past_the_cache() -> bool:
+    """Return whether the file system of temporary files can, and drops a file that was just written."""
+    with tempfile.NamedTemporaryFile() as file, mmap.mmap(-1, mmap.PAGESIZE) as page:
+        file.write(bytes(mmap.PAGESIZE))
+        file.flush()
+        os.fsync(file.fileno())
+        try:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            try:
+                os.preadv(file.fileno(), [page], 0, os.RWF_NOWAIT)
+            except BlockingIOError:
+                direct = os.open(file.name, os.O_RDONLY | os.O_DIRECT)
+            else:
+                return False
+            try:
+                return os.preadv(direct, [page], 0) == mmap.PAGESIZE
+            finally:
+                os.close(direct)
+        except (AttributeError, OSError):
+            return False
+
+
 _HAVE: dict[str, Callable[[str], bool]] = {
     "module": lambda name: importlib.util.find_spec(name) is not None,
     "program": lambda name: shutil.which(name) is not None,
     "isa": lambda name: name in _isas(),
     "cores": lambda name: _cores() >= int(name),
     "system": sys.platform.startswith,
+    "files": lambda name: name == "direct" and _reads_past_the_cache(),
     "environment": lambda name: name in os.environ,
 }
 

@@ -52,7 +52,9 @@ def test_a_row_has_a_floor_a_ratio_and_every_round(row: str, tmp_path: Path) -> 
     assert f"| {found['name']} | 1 |" in done.stdout
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux alone tells a process's own memory")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="needs system linux, which tells a process's own memory"
+)
 def test_a_mapped_file_is_learned_without_being_kept(tmp_path: Path) -> None:
     size = ("--gigabytes", "0.2", "--epochs", "1", "--threads", "1", "--file-only")
     done = run(*size, "--folder", str(tmp_path), module="benches.memory")

@@ -1,11 +1,13 @@
 import sys
+import threading
+import time
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nnrs import disk, nearby
+from nnrs import mapped_file, nearby
 from nnrs.nearby import nearby_parts
 
 
@@ -31,7 +33,7 @@ def gone_through(x, y, weights, rows, batch_size, epoch=0, seed=1):
 @pytest.mark.parametrize("batch_size", [1, 32, 100, 30_000])
 def test_all_rows_come_once_from_few_places(in_file, batch_size, small, tmp_path, monkeypatch):
     if in_file == "direct":
-        monkeypatch.setattr(disk, "memory", lambda: 0)
+        monkeypatch.setattr(mapped_file, "memory", lambda: 0)
     count = 70_001
     x = np.repeat(np.arange(count, dtype="float32")[:, None], 7, axis=1)
     y = np.arange(count)
@@ -71,7 +73,29 @@ def test_named_rows(small, tmp_path):
         np.testing.assert_array_equal(np.sort(order), rows)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux alone tells the files that are open")
+@pytest.mark.parametrize("slow", [False, True])
+def test_a_disk_slower_than_the_steps_is_asked_only_once(slow, small, monkeypatch):
+    read, kept = nearby.MappedRows.read, []
+
+    def reads(*args):
+        if slow and threading.current_thread() is not threading.main_thread():
+            time.sleep(0.05)
+        read(*args)
+
+    monkeypatch.setattr(nearby.MappedRows, "read", reads)
+    monkeypatch.setattr(nearby.MappedRows, "keep", lambda self: kept.append(self))
+    y = np.arange(50_000)
+    for _ in nearby_parts(y.astype("float32")[:, None], y, None, None, "float32", 64, 0, 0):
+        if not slow:
+            for thread in threading.enumerate():
+                if thread.name == "nnrs-file":
+                    thread.join()
+    assert bool(kept) == slow
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="needs system linux, which tells the files that are open"
+)
 def test_an_epoch_that_ends_early_leaves_nothing_open(small, tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((40_000, 3), "float32"))
     x, y = np.load(tmp_path / "x.npy", mmap_mode="r"), np.zeros(40_000)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnrs import _core
-from nnrs.disk import MappedRows
+from nnrs.mapped_rows import MappedRows
 from nnrs.random import derive_seed
 
 __all__ = ["Part", "nearby_parts"]
@@ -165,6 +165,9 @@ def nearby_parts(
         try:
             for part in range(len(groups)):
                 if filling is not None:
+                    if filling.is_alive():
+                        # The disk is slower than the steps: the next epoch need not wait for it again.
+                        file.keep()
                     buffer = filling.result()
                 new, old = len(buffer.arrays[0]), len(left[0])
                 buffer.put_before(left)
