@@ -173,9 +173,9 @@ class CpuBackend:
         """
         core = None
         if isinstance(optimizer, Optimizer):
-            model._join()
+            flat = model._join()
             core = optimizer.core()
-            if model._join() is not optimizer.flat():
+            if flat is not optimizer.flat():
                 raise ValueError("optimizer has not the model's parameters; expected model.parameters()")
         network = model.network if isinstance(model, Compiled) else None
         if network is None or criterion.core is None or core is None:
@@ -217,9 +217,7 @@ class CpuBackend:
         """
         count = len(x) if rows is None else len(rows)
         native = isinstance(model, Compiled) and model.network is not None
-        ready = (
-            native and rows is None and not isinstance(x, np.memmap) and str(x.dtype) == model_dtype(model)
-        )
+        ready = native and rows is None and not isinstance(x, np.memmap) and x.dtype == model_dtype(model)
         size = max(1, _BLOCK_BYTES // max(1, x[:1].size * 8))
         if ready or count <= size:
             return _outputs(model, x if rows is None else x[rows])
@@ -271,7 +269,7 @@ def model_dtype(model: Module) -> str:
     if isinstance(model, Compiled):
         return model.dtype or "float32"
     first = next(iter(model.parameters()), None)
-    return "float32" if first is None else str(first.dtype)
+    return "float32" if first is None else first._dtype_name
 
 
 def _outputs(model: Module, x: Array) -> Array:

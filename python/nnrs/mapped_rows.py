@@ -56,7 +56,7 @@ class MappedRows:
         while self.block > 1 and self.block * row > _BYTES:
             self.block //= 2
         whole = self.block * x[:1].nbytes % PAGE == 0
-        self._in_place = rows is None and str(x.dtype) == dtype and whole
+        self._in_place = rows is None and x.dtype == dtype and whole
         # Rows wanted that lie further apart are copied one by one.
         self._span = 2 * self.block
         self._aside = _pages(PAGE if self._in_place else self._span * x[:1].nbytes + 2 * PAGE)

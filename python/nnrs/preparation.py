@@ -210,7 +210,7 @@ class Preparation:
             self.batch_size,
             bool(self.shuffle),
             self.seed,
-            in_file and str(ready.dtype) != dtype,
+            in_file and ready.dtype != dtype,
             dtype if in_file and self.shuffle is True else None,
         )
         settled = target.values if rows is None else target.values[rows]
@@ -374,7 +374,7 @@ class Preparation:
         if not isinstance(model, Compiled) or (dtype := _input_dtype(model)) is None:
             return features
         rows = model._features(features)
-        return rows if str(rows.dtype) == dtype or mapping(rows) is not None else rows.astype(dtype)
+        return rows if rows.dtype == dtype or mapping(rows) is not None else rows.astype(dtype)
 
 
 def _input_dtype(model: Module) -> str | None:

@@ -62,7 +62,7 @@ class PythonSession:
         self._optimizer = optimizer
         self._options = options
         self._parameters = list(model.parameters())
-        self._dtype = np.dtype(str(self._parameters[0].dtype) if self._parameters else "float32")
+        self._dtype = np.dtype(self._parameters[0]._dtype_name if self._parameters else "float32")
         # Modules that key masks of dropout, each by a clock of its own; of a whole Sequential the first.
         self._clocked = [m for m in model.modules() if isinstance(m, Compiled) and _masks(m)]
         self._lock = threading.Lock()

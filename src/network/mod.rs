@@ -16,6 +16,7 @@ mod step;
 mod tests;
 mod train;
 mod upcoming;
+mod ways;
 mod workspace;
 
 use crate::activation::Activation;

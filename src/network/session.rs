@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::gemm::pack::Source;
 use crate::loss::{Loss, Prepared};
 use crate::optim::State;
-use crate::pool::{self, Choice, Shared};
+use crate::pool::{self, Shared};
 use crate::simd::{Element, Isa};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -60,12 +60,6 @@ pub struct Session<T> {
     norms: Vec<f64>,
     labels: Vec<i64>,
     order: Option<Order>,
-    /// Whether a step is shared.
-    sharing: Choice,
-    /// Whether an update goes on beside the products of its gradient.
-    beside: Choice,
-    /// The most threads that a step has had.
-    members: usize,
 }
 
 /// Seconds of work after which a caller's signals and progress are looked at.
@@ -99,10 +93,6 @@ impl<T: Element> Session<T> {
             norms: Vec::new(),
             labels: Vec::new(),
             order: None,
-            sharing: Choice::new(true, 0),
-            // Not while the other is found.
-            beside: Choice::new(true, 64),
-            members: 1,
         })
     }
 
@@ -265,6 +255,7 @@ impl<T: Element> Session<T> {
         space.forward = None;
         space.prepare(network, batch.rows, Purpose::Train);
         space.own_inputs = true;
+        let mut ways = space.ways.of_now();
         let labels = match batch.targets {
             Targets::Classes(labels) => Some(labels),
             Targets::Dense(_) => None,
@@ -307,7 +298,7 @@ impl<T: Element> Session<T> {
         let loss = AtomicU64::new(0);
         let norm = AtomicU64::new(0);
         let (beside, timed) = match after {
-            After::Update(_) => self.beside.way(),
+            After::Update(_) => ways.beside.way(),
             _ => (true, false),
         };
         let step = Step {
@@ -331,7 +322,7 @@ impl<T: Element> Session<T> {
             norm: &norm,
         };
         let start = timed.then(Instant::now);
-        let members = self.sharing.run(flops, &|member| {
+        let members = ways.sharing.run(flops, &|member| {
             isa.run(StepOf {
                 step: &step,
                 member,
@@ -344,10 +335,11 @@ impl<T: Element> Session<T> {
         }
         // A trial of sharing, and a step that found its workers asleep, say nothing of the update.
         let members = members.unwrap_or(0);
-        self.members = self.members.max(members);
-        if let (Some(elapsed), true) = (elapsed, members == self.members) {
-            self.beside.note(beside, elapsed.as_secs_f64() / flops);
+        ways.members = ways.members.max(members);
+        if let (Some(elapsed), true) = (elapsed, members == ways.members) {
+            ways.beside.note(beside, elapsed.as_secs_f64() / flops);
         }
+        space.ways = ways;
         let norm = f64::from_bits(norm.load(Ordering::Relaxed));
         if clipping && !norm.is_finite() {
             return Err(not_finite("the gradient's norm", norm));
@@ -374,6 +366,8 @@ impl<T: Element> Session<T> {
         plan: &Plan<'_>,
         mut look: impl FnMut(usize, f64) -> std::result::Result<(), E>,
     ) -> std::result::Result<(f64, f64), E> {
+        // They wake while the order is drawn.
+        pool::announce(self.flops(plan.stop.min(data.rows).saturating_sub(plan.start)));
         let order = Order::of(isa, &mut self.order, plan, data.rows, self.seed)?;
         let picks = &order.picks[plan.start..plan.stop.min(order.picks.len()).max(plan.start)];
         let outcome = (|| {

@@ -1,5 +1,6 @@
 //! What one pass over a batch writes, allocated once for the largest batch seen.
 
+use super::ways::Ways;
 use super::{Layer, Network};
 use crate::buffer::Aligned;
 use crate::gemm::{LOCAL_LEN, PANEL, packed_len, padded, panels_len};
@@ -34,6 +35,7 @@ pub struct Workspace<T> {
     pub local: Vec<Aligned<T>>,
     /// The rows of the last forward pass by hand. None: nothing to go backward from.
     pub forward: Option<usize>,
+    pub ways: Ways,
 }
 
 /// The batch, scaled: panels, and columns for the first layer's weight gradient.
@@ -70,6 +72,7 @@ impl<T: Element> Workspace<T> {
             packed: Vec::new(),
             local: Vec::new(),
             forward: None,
+            ways: Ways::new(),
         }
     }
 
@@ -141,6 +144,7 @@ impl<T: Element> Workspace<T> {
             packed: (0..threads).map(|_| if_train(most_packed)).collect(),
             local: (0..threads).map(|_| if_train(LOCAL_LEN)).collect(),
             forward: None,
+            ways: self.ways,
         };
     }
 }

@@ -22,7 +22,7 @@ const MOST_TRIED: u32 = 32;
 const BETTER: f64 = 0.97;
 
 /// What a series of calls has found; the result of a call does not depend on it.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Choice {
     chosen: bool,
     /// Since the period began.

@@ -169,6 +169,13 @@ impl Pool {
         }
     }
 
+    /// Whether the team is the caller's now, as nobody had it; the caller gives it back.
+    fn take(&self) -> bool {
+        self.taken
+            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    }
+
     fn awake(&self, workers: usize) -> bool {
         self.team.places[..workers].iter().all(Place::is_awake)
     }
@@ -204,11 +211,7 @@ fn run_by(flops: f64, share: bool, work: &(dyn Fn(Member<'_>) + Sync)) -> usize 
         return alone();
     };
     let count = count.min(pool.team.places.len() + 1);
-    if pool
-        .taken
-        .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
-        .is_err()
-    {
+    if !pool.take() {
         return alone();
     }
     let shares = flops >= WORTH_WAKING || pool.awake(count - 1);
@@ -232,6 +235,22 @@ fn run_by(flops: f64, share: bool, work: &(dyn Fn(Member<'_>) + Sync)) -> usize 
     pool.last_call.store(pool.now(), Ordering::Relaxed);
     pool.taken.store(false, Ordering::Release);
     if shares { count } else { 1 }
+}
+
+/// Wakes the workers for calls that follow at once and together take so many floating-point operations.
+pub fn announce(flops: f64) {
+    let count = num_threads();
+    if flops < WORTH_WAKING || count == 1 || INSIDE.with(Cell::get) {
+        return;
+    }
+    if let Some(pool) = pool(count - 1)
+        && pool.take()
+    {
+        for place in pool.team.places.iter().take(count - 1) {
+            place.wake();
+        }
+        pool.taken.store(false, Ordering::Release);
+    }
 }
 
 /// The most threads that took part in one call since the last reset.

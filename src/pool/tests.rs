@@ -47,6 +47,30 @@ fn members_meet_at_barriers() {
 }
 
 #[test]
+fn announced_work_finds_the_workers_awake() {
+    with_threads(2, || {
+        run(LARGE, &|_| {});
+        let awake = || pool(1).unwrap().awake(1);
+        let within = |limit: Duration| {
+            let since = Instant::now();
+            while !awake() && since.elapsed() < limit {
+                std::thread::yield_now();
+            }
+            awake()
+        };
+        // On a busy machine it may have slept again before anyone looked.
+        let found = (0..50).any(|_| {
+            std::thread::sleep(100 * SPIN);
+            announce(WORTH_WAKING / 2.0);
+            let slept_on = !within(10 * SPIN);
+            announce(LARGE);
+            slept_on && within(100 * SPIN)
+        });
+        assert!(found);
+    });
+}
+
+#[test]
 fn a_worker_knows_that_it_slept() {
     with_threads(2, || {
         let woken = Mutex::new(Vec::new());

@@ -178,7 +178,7 @@ class Compiled(Module):
 
     def _own_dtype(self) -> str | None:
         first = next(self.parameters(), None)
-        return None if first is None else str(first.dtype)
+        return None if first is None else first._dtype_name
 
     def _outermost(self) -> Compiled:
         """Return the whole that this is compiled into."""

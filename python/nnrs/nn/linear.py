@@ -140,7 +140,7 @@ class Linear(Layer):
         recipe = self._recipe
         if recipe is None:
             return
-        shape, has = (self.out_features, self.in_features), str(self.weight.dtype)
+        shape, has = (self.out_features, self.in_features), self.weight._dtype_name
         drawn = np.array_equal(recipe.weight(shape, has), self.weight.data)
         if not drawn or (
             self.bias is not None and not np.array_equal(recipe.bias(shape, has), self.bias.data)

@@ -132,9 +132,11 @@ class Module(Registry):
         return self.train(False)
 
     def _set_modes(self, modes: list[tuple[Module, bool]]) -> Self:
-        for module, mode in modes:
+        others = [(module, mode) for module, mode in modes if module.training is not mode]
+        for module, mode in others:
             module.__dict__["training"] = mode
-        self._modes_changed()
+        if others:
+            self._modes_changed()
         return self
 
     def _modes_changed(self) -> None:

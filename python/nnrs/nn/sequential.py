@@ -115,7 +115,7 @@ class Sequential(Compiled):
             if isinstance(module, ModuleList):
                 raise TypeError(f"module {number} is a ModuleList, which has no forward; expected *modules")
         kinds = {
-            str(layer.weight.dtype)
+            layer.weight._dtype_name
             for module in modules
             for layer in module.modules()
             if isinstance(layer, Linear)
@@ -129,7 +129,7 @@ class Sequential(Compiled):
             return self._dtype
         layer = next((module for module in self.modules() if isinstance(module, Linear)), None)
         first = next(self.parameters(), None) if layer is None else layer.weight
-        return None if first is None else str(first.dtype)
+        return None if first is None else first._dtype_name
 
     def _leaves(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         for name, module in self.named_children():

@@ -8,6 +8,7 @@ use crate::gemm::pack::Source;
 use crate::loss::{self, Loss, Reduction, Value};
 use crate::network::{Batch, Options, Session, Targets};
 use crate::optim::{Group, Kind};
+use crate::pool::tests::with_threads;
 use crate::predictor::Predictor;
 use crate::simd::{Element, Isa};
 use Part::{Act, Dropout, Scale};
@@ -439,4 +440,27 @@ fn sessions_and_batches_that_do_not_fit_are_refused() {
         session(&none, Options::default()),
         Some(Error::Value(message.into()))
     );
+}
+
+/// What steps have found is there for the next session and a larger batch, not for another number of threads.
+#[test]
+fn what_was_found_outlives_a_session() {
+    let plain = Plain::new(300, &[linear(256), linear(1)], 1);
+    let x = converted::<f32>(&Numbers(2).many(300 * 300));
+    let y = vec![0.5; 300];
+    let loss = loss("mse");
+    let mut run = Training::<f32>::new(Isa::best(), &plain, &loss, Kind::Sgd, Group::new(0.01));
+    let mut train = |rows: usize, threads| {
+        with_threads(threads, || {
+            let targets = Targets::Dense(Source::rows(&y[..rows], 1));
+            run.step(&batch(&x[..rows * 300], 300, targets)).unwrap();
+            let network = run.model.network.clone();
+            run.session =
+                Session::new(network.clone(), loss.clone(), Options::default(), 11).unwrap();
+            network.train_space().unwrap().ways.members
+        })
+    };
+    assert_eq!(train(200, 2), 2);
+    assert_eq!(train(300, 2), 2);
+    assert_eq!(train(300, 1), 1);
 }
