@@ -20,19 +20,36 @@ fn magnitude<V: Arithmetic>(simd: V::Simd, x: V, float32: f64, float64: f64) -> 
 
 #[inline(always)]
 fn unlift<V: Arithmetic>(simd: V::Simd) -> V {
-    splat(simd, 2f64.powi(-lift::<V>()))
+    unlift_times(simd, 1.0)
+}
+
+#[inline(always)]
+fn unlift_times<V: Arithmetic>(simd: V::Simd, factor: f64) -> V {
+    splat(simd, factor * 2f64.powi(-lift::<V>()))
 }
 
 /// max(x, 0) − v, of v lifted.
 #[inline(always)]
 fn rectified_less<V: Arithmetic>(simd: V::Simd, x: V, lifted: V) -> V {
-    (-lifted).mul_add(unlift(simd), V::zero(simd).greater(x))
+    rectified_less_times(simd, x, lifted, 1.0)
+}
+
+/// max(x, 0) − v·factor, of v lifted.
+#[inline(always)]
+fn rectified_less_times<V: Arithmetic>(simd: V::Simd, x: V, lifted: V, factor: f64) -> V {
+    (-lifted).mul_add(unlift_times(simd, factor), V::zero(simd).greater(x))
 }
 
 /// dout·d for x ≤ 0, dout·(1 − d) for x > 0, of d lifted.
 #[inline(always)]
 fn reflected<V: Arithmetic>(simd: V::Simd, dout: V, x: V, lifted: V) -> V {
-    let d = lifted * unlift(simd);
+    reflected_times(simd, dout, x, lifted, 1.0)
+}
+
+/// As [`reflected`], of d·factor.
+#[inline(always)]
+fn reflected_times<V: Arithmetic>(simd: V::Simd, dout: V, x: V, lifted: V, factor: f64) -> V {
+    let d = lifted * unlift_times(simd, factor);
     dout * where_positive(simd, x, splat::<V>(simd, 1.0) - d, d)
 }
 
@@ -90,6 +107,8 @@ impl Pointwise for GeluTanh {
     }
 }
 
+const INV_SQRT_2PI: f64 = std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2 / 2.0;
+
 /// v = a·Φ(−a), d = Φ(−a) − a·φ(a).
 #[derive(Clone, Copy)]
 pub(super) struct Gelu;
@@ -98,16 +117,16 @@ impl Pointwise for Gelu {
     #[inline(always)]
     fn forward<V: Arithmetic>(self, simd: V::Simd, x: V) -> V {
         let tail = normal_tail(simd, x);
-        rectified_less(simd, x, tail.a * tail.e_lifted * tail.p / tail.q)
+        let lifted = tail.a * tail.e_lifted * tail.p / tail.q;
+        rectified_less_times(simd, x, lifted, tail.s)
     }
     #[inline(always)]
     fn backward<V: Arithmetic>(self, simd: V::Simd, dout: V, x: V) -> V {
-        const INV_SQRT_2PI: f64 =
-            std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2 / 2.0;
         let tail = normal_tail(simd, x);
-        let density = tail.a * splat(simd, -INV_SQRT_2PI);
+        let density = tail.a * splat(simd, -INV_SQRT_2PI / tail.s);
         let numerator = density.mul_add(tail.q, tail.p);
-        reflected(simd, dout, x, tail.e_lifted * numerator / tail.q)
+        let lifted = tail.e_lifted * numerator / tail.q;
+        reflected_times(simd, dout, x, lifted, tail.s)
     }
 }
 

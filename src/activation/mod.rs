@@ -3,11 +3,11 @@
 //! The functions of a vector stand in `pointwise` and `gated`; here they are named and run over slices. A call is one
 //! function for each element type and instruction set, in which the choice of the activation stands outside the loop.
 //!
-//! Values are within 5 ulp of the exact ones in float32 and 7 in float64, far out in the negative tails too, down to
-//! subnormal numbers; derivatives from the input within 5 and 7. Two exceptions: where the derivative of GELU, SiLU or
-//! Mish crosses zero (−3 < x < 0), the unit is at least that of 0.1, and the bound 9; and an exponential whose argument
-//! z is itself rounded (`GeluTanh`, `Softplus` with β ≠ 1) adds 3 ulp for each unit of |z|. A derivative from the
-//! output is as exact as the output allows: near 1 it has lost what the output has.
+//! Values are within 5 ulp of the exact ones in float32 (GELU's within 7) and 7 in float64, far out in the negative
+//! tails too, down to subnormal numbers; derivatives from the input within 5 and 7. Two exceptions: where the derivative
+//! of GELU, SiLU or Mish crosses zero (−3 < x < 0), the unit is at least that of 0.1, and the bound 9; and an exponential
+//! whose argument z is itself rounded (`GeluTanh`, `Softplus` with β ≠ 1) adds 3 ulp for each unit of |z|. A derivative
+//! from the output is as exact as the output allows: near 1 it has lost what the output has.
 //!
 //! ```
 //! use _core::activation::{Activation, Backward, Forward};

@@ -1,22 +1,20 @@
 //! erf: near zero x + x·p(x²), further out 1 − 2·Φ(−√2·x) with the tail of the normal distribution.
 
-use super::coefficients::{ERF_F32, ERF_F64, TAIL_P_F32, TAIL_P_F64, TAIL_Q_F32, TAIL_Q_F64};
-use super::{exp, is_float32, polynomial, splat};
+use super::coefficients::{
+    ERF_F32, ERF_F64, TAIL_P_F32, TAIL_P_F64, TAIL_Q_F32, TAIL_Q_F64, TAIL_S_F32, TAIL_S_F64,
+};
+use super::{exp, is_float32, monic, polynomial, splat};
 use crate::simd::Arithmetic;
 
-/// p and q of Φ(−a) = exp(−a²/2)·p/q, 0 ≤ a ≤ 14.7 (float32) or 39 (float64).
+/// p, q and s of Φ(−a) = exp(−a²/2)·s·p/q, 0 ≤ a ≤ 14.7 (float32) or 39 (float64).
 #[inline(always)]
-fn tail_ratio<V: Arithmetic>(simd: V::Simd, a: V) -> (V, V) {
+fn tail_ratio<V: Arithmetic>(simd: V::Simd, a: V) -> (V, V, f64) {
     if is_float32::<V>() {
-        (
-            polynomial(simd, a, TAIL_P_F32),
-            polynomial(simd, a, TAIL_Q_F32),
-        )
+        let [p, q] = [monic(simd, a, TAIL_P_F32), monic(simd, a, TAIL_Q_F32)];
+        (p, q, TAIL_S_F32)
     } else {
-        (
-            polynomial(simd, a, TAIL_P_F64),
-            polynomial(simd, a, TAIL_Q_F64),
-        )
+        let [p, q] = [monic(simd, a, TAIL_P_F64), monic(simd, a, TAIL_Q_F64)];
+        (p, q, TAIL_S_F64)
     }
 }
 
@@ -33,9 +31,9 @@ pub(super) fn erf<V: Arithmetic>(simd: V::Simd, x: V) -> V {
     let near = near.mul_add(x, x);
 
     let a = splat::<V>(simd, high).lesser(x.abs());
-    let (p, q) = tail_ratio(simd, a * splat(simd, std::f64::consts::SQRT_2));
+    let (p, q, s) = tail_ratio(simd, a * splat(simd, std::f64::consts::SQRT_2));
     let e = exp::exp_nonpositive(simd, -(a * a));
-    let far = one - (p + p) * e / q;
+    let far = one - p * splat(simd, 2.0 * s) * e / q;
     let far = far.bit_or(x.bit_and(splat(simd, -0.0)));
     V::select(a.lt(splat(simd, 0.875)), near, far)
 }

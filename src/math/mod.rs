@@ -174,11 +174,25 @@ fn from_exponent<V: Arithmetic>(x: V) -> V {
 /// c₀ + c₁x + c₂x² + …, by Horner's rule.
 #[inline(always)]
 fn polynomial<V: Arithmetic, const N: usize>(simd: V::Simd, x: V, coefficients: [f64; N]) -> V {
-    let mut sum = splat::<V>(simd, coefficients[N - 1]);
-    let mut at = N - 1;
-    while at > 0 {
-        at -= 1;
-        sum = sum.mul_add(x, splat(simd, coefficients[at]));
+    horner(
+        simd,
+        x,
+        splat(simd, coefficients[N - 1]),
+        &coefficients[..N - 1],
+    )
+}
+
+/// As [`polynomial`], with the next higher power besides, whose coefficient is 1.
+#[inline(always)]
+fn monic<V: Arithmetic, const N: usize>(simd: V::Simd, x: V, coefficients: [f64; N]) -> V {
+    let sum = x + splat(simd, coefficients[N - 1]);
+    horner(simd, x, sum, &coefficients[..N - 1])
+}
+
+#[inline(always)]
+fn horner<V: Arithmetic>(simd: V::Simd, x: V, mut sum: V, lower: &[f64]) -> V {
+    for &coefficient in lower.iter().rev() {
+        sum = sum.mul_add(x, splat(simd, coefficient));
     }
     sum
 }

@@ -187,47 +187,59 @@ def scaled_tail(a: mpf) -> mpf:
     return mpmath.erfc(a / mpmath.sqrt(2)) * mpmath.exp(a**2 / 2) / 2
 
 
-def rational_tail(degree: int, high: mpf, bits: int) -> tuple[list[mpf], list[mpf], mpf]:
-    """p, q and the largest relative error of p(a)/q(a) ≈ scaled_tail(a), 0 ≤ a ≤ high.
+def monic(coefficients: list[mpf], variable: mpf) -> mpf:
+    return evaluate([*coefficients, mpf(1)], variable)
 
-    q has `degree`, p one less. Remez's exchange on the error multiplied by q, q taken from the step before.
-    Then q is rounded, and p fitted to scaled_tail·q.
+
+def rational_tail(
+    degree: int, high: mpf, bits: int, scale: mpf | None
+) -> tuple[list[mpf], list[mpf], mpf, mpf]:
+    """p, q, s and the largest relative error of s·p(a)/q(a) ≈ scaled_tail(a), 0 ≤ a ≤ high.
+
+    s is found too, if no `scale` is given. q has `degree`, p one less; their highest coefficients are 1, and
+    left out. Remez's exchange on the error multiplied by q, q taken from the step before. Then q and s are
+    rounded, and p fitted to scaled_tail·q/s.
     """
     grid = [high * ((1 - mpmath.cos(mpmath.pi * i / 401)) / 2) ** 3 for i in range(402)]
     values = [scaled_tail(a) for a in grid]
-    unknown = 2 * degree
+    free = degree if scale is None else degree - 1
+    unknown = free + degree
     chosen = [round(mpf(401) * i / unknown) for i in range(unknown + 1)]
-    denominators = [mpf(1)] * len(grid)
-    q = [mpf(1)]
-    for _ in range(30):
+    denominators = [(1 + a) ** degree for a in grid]
+    q: list[mpf] = []
+    s = mpf(0)
+    for _ in range(40):
         system = mpmath.matrix(unknown + 1, unknown + 1)
         right = mpmath.matrix(unknown + 1, 1)
         for row, at in enumerate(chosen):
-            a, scale = grid[at], 1 / (values[at] * denominators[at])
+            a, weight = grid[at], 1 / (values[at] * denominators[at])
+            for power in range(free):
+                system[row, power] = weight * a**power
             for power in range(degree):
-                system[row, power] = scale * a**power
-                system[row, degree + power] = -scale * values[at] * a ** (power + 1)
+                system[row, free + power] = -weight * values[at] * a**power
             system[row, unknown] = (-1) ** row
-            right[row] = scale * values[at]
+            known = 0 if scale is None else scale * a ** (degree - 1)
+            right[row] = weight * (values[at] * a**degree - known)
         solution = mpmath.lu_solve(system, right)
-        p, q = list(solution[:degree]), [mpf(1), *solution[degree:unknown]]
-        denominators = [evaluate(q, a) for a in grid]
+        p, q = list(solution[:free]), list(solution[free:unknown])
+        p += [] if scale is None else [scale]
+        s = p[-1]
+        denominators = [monic(q, a) for a in grid]
         errors = [1 - evaluate(p, a) / (d * v) for a, d, v in zip(grid, denominators, values, strict=True)]
         chosen = alternating(errors, unknown + 1) or chosen
-    q = [rounded(c, bits) for c in q]
-    high_slack = high * mpf("1.001")
+    q, s = [rounded(c, bits) for c in q], rounded(s, bits)
     p, error = solve(
         Fit(
-            lambda a: scaled_tail(a) * evaluate(q, a),
-            lambda a: 1 / (scaled_tail(a) * evaluate(q, a)),
+            lambda a: scaled_tail(a) * monic(q, a) / s - a ** (degree - 1),
+            lambda a: s / (scaled_tail(a) * monic(q, a)),
             mpf(0),
-            high_slack,
-            degree,
+            high * mpf("1.001"),
+            degree - 1,
             bits,
             spacing=3,
         )
     )
-    return p, q, error
+    return p, q, s, error
 
 
 FITS = {
@@ -238,8 +250,9 @@ FITS = {
     "ERF": (erf_fit, 6, 12),
 }
 TAILS = {
-    "F32": (5, mpf("14.7"), F32),
-    "F64": (11, mpf(39), F64),
+    "F32": (5, mpf("14.7"), F32, None),
+    # So that a·φ(a), which a derivative takes away, has no rounded factor.
+    "F64": (11, mpf(39), F64, rounded(1 / mpmath.sqrt(2 * mpmath.pi), F64)),
 }
 
 
@@ -256,11 +269,13 @@ def main() -> None:
                 p, error = solve(fit(count, bits))
                 about = f"{(fit.__doc__ or '').split(';')[0]}. Relative error: {mpmath.nstr(error, 2)}."
                 show(f"{name}_F{32 if bits == F32 else 64}", about, p)
-    for name, (degree, high, bits) in TAILS.items():
-        p, q, error = rational_tail(degree, high, bits)
-        about = f"p of p(a)/q(a) = Φ(−a)·exp(a²/2), 0 ≤ a ≤ {mpmath.nstr(high, 3)}."
-        show(f"TAIL_P_{name}", f"{about} Relative error: {mpmath.nstr(error, 2)}.", p)
-        show(f"TAIL_Q_{name}", f"q of [`TAIL_P_{name}`].", q)
+    for name, (degree, high, bits, given) in TAILS.items():
+        p, q, scale, error = rational_tail(degree, high, bits, given)
+        about = f"of s·p(a)/q(a) = Φ(−a)·exp(a²/2), 0 ≤ a ≤ {mpmath.nstr(high, 3)}"
+        without = "without the highest power, whose coefficient is 1"
+        show(f"TAIL_P_{name}", f"p {about}, {without}. Relative error: {mpmath.nstr(error, 2)}.", p)
+        show(f"TAIL_Q_{name}", f"q {about}, {without}.", q)
+        print(f"\n/// s {about}.\npub(super) const TAIL_S_{name}: f64 = {float(scale)!r};")
 
 
 if __name__ == "__main__":
