@@ -8,7 +8,7 @@ use crate::activation::{self, Activation};
 use crate::buffer::LINE;
 use crate::dense::{self, Shape};
 use crate::error::Error;
-use crate::pool::{self, Shared};
+use crate::pool::{self, Member, Shared};
 use crate::softmax;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -210,21 +210,26 @@ fn in_pieces<T: Number>(
     let len = out.len();
     let flops = len as f64 * ACTIVATION_FLOPS;
     let out = Shared::new(out);
-    compute(py, flops, || {
-        pool::run(flops, &|member| {
-            let pieces = member.share(len.div_ceil(PIECE));
-            let range = pieces.start * PIECE..len.min(pieces.end * PIECE);
-            if !range.is_empty() {
-                // SAFETY: the shares of pieces are disjoint.
-                let out = unsafe { out.write(range.clone()) };
-                let (head, whole) = out.split_at_mut(unaligned(out));
-                let first = range.start + head.len();
-                if !head.is_empty() {
-                    pass(range.start..first, head);
-                }
-                pass(first..range.end, whole);
+    let share = |member: Member<'_>| {
+        let pieces = member.share(len.div_ceil(PIECE));
+        let range = pieces.start * PIECE..len.min(pieces.end * PIECE);
+        if !range.is_empty() {
+            // SAFETY: the shares of pieces are disjoint.
+            let out = unsafe { out.write(range.clone()) };
+            let (head, whole) = out.split_at_mut(unaligned(out));
+            let first = range.start + head.len();
+            if !head.is_empty() {
+                pass(range.start..first, head);
             }
-        });
+            pass(first..range.end, whole);
+        }
+    };
+    compute(py, flops, || {
+        if len <= PIECE {
+            share(Member::alone());
+        } else {
+            pool::run(flops, &share);
+        }
     })
 }
 
