@@ -126,25 +126,25 @@ class MappedFile:
         bool
             Whether that could be done. If not, the file is closed; what is wrong, the mapping tells.
         """
+        if self._file is None:
+            return False
         direct = self._larger_than_memory or not (self._keep or self._is_cached(at, size))
-        done = self._read(at, size, pages, direct)
+        done = self._read(self._file, at, size, pages, direct)
         if direct and not done:
             # As of a file system without direct reads.
             self._keep, self._larger_than_memory = True, False
-            done = self._read(at, size, pages, False)
+            done = self._read(self._file, at, size, pages, False)
         if not done:
             self.close()
         return done
 
-    def _read(self, at: int, size: int, pages: list[Bytes], direct: bool) -> bool:
-        if self._file is None:
-            return False
+    def _read(self, file: int, at: int, size: int, pages: list[Bytes], direct: bool) -> bool:
         before = (self.begin + at) % PAGE
         try:
             if direct != self._direct:
-                fcntl.fcntl(self._file, fcntl.F_SETFL, os.O_DIRECT if direct else 0)
+                fcntl.fcntl(file, fcntl.F_SETFL, os.O_DIRECT if direct else 0)
                 self._direct = direct
-            got = os.preadv(self._file, [part.data for part in pages], self.begin + at - before)
+            got = os.preadv(file, [part.data for part in pages], self.begin + at - before)
         except OSError:
             return False
         return got >= before + size

@@ -116,10 +116,13 @@ class MappedRows:
         out : (n, …) array
             Its rows behind the `before`.
         """
+        file = self._file
         # Whole pages are read: with a block come bytes from before it. The block there is read later.
         for place, at in reversed(list(enumerate(starts))):
             part = out[place * self.block :][: min(self.block, len(self) - at)]
-            if not (self._read_in_place(at, space, part) or self._read_aside(at, part)):
+            if file is None or not (
+                self._read_in_place(file, at, space, part) or self._read_aside(file, at, part)
+            ):
                 self.copy(self._x, at, part)
 
     def copy(self, array: Array, at: int, out: Array) -> None:
@@ -137,19 +140,19 @@ class MappedRows:
         rows: Any = slice(at, at + len(out))
         out[...] = array[rows if self._rows is None else self._rows[rows]]
 
-    def _read_in_place(self, at: int, space: Bytes, out: Array) -> bool:
+    def _read_in_place(self, file: MappedFile, at: int, space: Bytes, out: Array) -> bool:
         if not self._in_place:
             return False
         begin = out.ctypes.data - space.ctypes.data - self._phase
         pages, rest = divmod(self._phase + out.nbytes, PAGE)
         end = begin + pages * PAGE
         # The last page, of which the next block has the rest, is read apart.
-        if not self._fetch(at * out[:1].nbytes, out.nbytes, [space[begin:end], self._aside]):
+        if not file.read(at * out[:1].nbytes, out.nbytes, [space[begin:end], self._aside]):
             return False
         space[end : end + rest] = self._aside[:rest]
         return True
 
-    def _read_aside(self, at: int, out: Array) -> bool:
+    def _read_aside(self, file: MappedFile, at: int, out: Array) -> bool:
         """Read rows that lie otherwise in the file than they are wanted."""
         first, last, named = at, at + len(out) - 1, None
         if self._rows is not None:
@@ -159,16 +162,13 @@ class MappedRows:
         if count > self._span:
             return False
         row = self._x[:1].nbytes
-        begin = 0 if self._file is None else (self._file.begin + first * row) % PAGE
+        begin = (file.begin + first * row) % PAGE
         pages = self._aside[: -(-(begin + count * row) // PAGE) * PAGE]
-        if not self._fetch(first * row, count * row, [pages]):
+        if not file.read(first * row, count * row, [pages]):
             return False
         stored = np.ndarray((count, *self._x.shape[1:]), self._x.dtype, self._aside.data, begin)
         out[...] = stored if named is None else stored[named - first]
         return True
-
-    def _fetch(self, at: int, size: int, pages: list[Bytes]) -> bool:
-        return self._file is not None and self._file.read(at, size, pages)
 
 
 def _pages(size: int) -> Bytes:
