@@ -30,13 +30,16 @@ impl Grid {
     /// Written with few divisions: for the smallest nets they would take as long as the products.
     pub(super) fn of<S: Simd, T: Element>(product: &Product<T>) -> Self {
         let lanes = T::Vector::<S>::LANES;
+        let pages_apart = !product.pack_a && are_pages_apart::<T>(product.a.row);
+        let whole_tiles = if pages_apart && S::TILE_ROWS > MOST_PAGES_APART {
+            product.rows.div_ceil(MOST_PAGES_APART)
+        } else {
+            product.rows.div_ceil(S::TILE_ROWS)
+        };
         let (tiles, vectors) = match product.join {
             Join::Interleaved => (product.rows, PANEL / lanes),
-            _ if product.c.local => (product.rows.div_ceil(S::TILE_ROWS), S::TILE_VECTORS),
-            _ => (
-                product.rows.div_ceil(S::TILE_ROWS),
-                tile_vectors::<S>(product.rows),
-            ),
+            _ if product.c.local => (whole_tiles, S::TILE_VECTORS),
+            _ => (whole_tiles, tile_vectors::<S>(product.rows)),
         };
         let (tile_rows, longer) = match tiles {
             0 | 1 => (product.rows, 0),
@@ -106,12 +109,28 @@ impl Grid {
         let (tile, group) = (units.start / self.groups, units.start % self.groups);
         let left = units.len();
         if group == 0 && left >= self.groups {
-            let tiles = (left / self.groups).min(self.block);
-            (tile..tile + tiles, 0..self.groups)
+            // As even as can be: to pass by a tile or two takes a group of columns as long as to pass by a block.
+            let tiles = left / self.groups;
+            let here = if tiles <= self.block {
+                tiles
+            } else {
+                tiles.div_ceil(tiles.div_ceil(self.block))
+            };
+            (tile..tile + here, 0..self.groups)
         } else {
             (tile..tile + 1, group..self.groups.min(group + left))
         }
     }
+}
+
+/// The most rows of a tile that are whole pages apart in memory: they all meet in one set of the first-level cache, which has
+/// as many places.
+const MOST_PAGES_APART: usize = 12;
+
+#[inline(always)]
+fn are_pages_apart<T>(row: usize) -> bool {
+    const PAGE: usize = 4096;
+    row > 0 && row.is_multiple_of(PAGE / size_of::<T>())
 }
 
 /// The most rows in a block; fewer where they would fill more than half of the second-level cache: the other half is for

@@ -34,7 +34,6 @@ mod slots;
 mod sums;
 #[cfg(test)]
 mod tests;
-mod turning;
 
 pub use blocks::{Caches, caches};
 pub use grid::{LOCAL_LEN, LOCAL_ROW};
@@ -42,7 +41,6 @@ pub use kernel::{Ahead, Epilogue, MOST_BUFFERS, Start};
 pub use product::{Join, Operand, Product, Target, Tiles};
 pub use slots::packed_len;
 pub use sums::sum_rows;
-pub use turning::{Turning, TurningTiles, turns};
 
 /// Rows of the batch (or outputs of packed weights) side by side in a panel, whatever the element and the machine.
 pub const PANEL: usize = 16;

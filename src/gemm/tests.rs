@@ -3,14 +3,12 @@
 #[cfg(unix)]
 mod bounds;
 mod packing;
-mod turning;
 
 use super::pack::{Scale, Source, blocks, pack_rows, panels_to_columns, unpack_rows};
 use super::*;
 use crate::buffer::Aligned;
 use crate::pool::Shared;
 use crate::simd::{Element, Isa, Kernel, Simd};
-use std::ops::Range;
 use std::ptr::null;
 
 /// A scalar fused multiply-add from the standard library.

@@ -123,7 +123,6 @@ impl<T: Element> Network<T> {
                             member,
                             own,
                             packed.as_ptr(),
-                            None,
                             |features, columns| {
                                 meanwhile();
                                 for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {

@@ -9,7 +9,7 @@
 
 use super::Network;
 use crate::gemm::pack::{blocks, panels_to_columns};
-use crate::gemm::{PANEL, Product, Turning, TurningTiles, caches};
+use crate::gemm::{PANEL, Product, caches};
 use crate::pool::{Member, Shared};
 use crate::simd::{Element, Simd};
 use std::ops::Range;
@@ -35,8 +35,7 @@ impl<T: Element> Network<T> {
     }
 }
 
-/// This member's part of a layer's product: of all units, or of its own panels. A batch that is `turning`, B of all units, is
-/// turned then. `after` is told of every finished rectangle.
+/// This member's part of a layer's product: of all units, or of its own panels. `after` is told of every finished rectangle.
 ///
 /// # Safety
 /// As [`Product::run`], for this part.
@@ -47,7 +46,6 @@ pub(super) unsafe fn run_part<S: Simd, T: Element>(
     member: &Member<'_>,
     own_panels: Option<Range<usize>>,
     packed: *mut T,
-    turning: Option<&mut Turning<'_, T>>,
     mut after: impl FnMut(Range<usize>, Range<usize>),
 ) {
     let (part, first) = match &own_panels {
@@ -64,14 +62,8 @@ pub(super) unsafe fn run_part<S: Simd, T: Element>(
     let after = |rows, columns: Range<usize>| {
         after(rows, first + columns.start..first + columns.end);
     };
-    let mut tiles = TurningTiles { turning, after };
     // SAFETY: the caller's.
-    unsafe {
-        part.run_with(simd, units, packed, &mut tiles);
-        if let Some(turning) = tiles.turning {
-            turning.finish(simd);
-        }
-    }
+    unsafe { part.run(simd, units, packed, after) };
 }
 
 /// This member's part of turning the input of a layer into columns: of its own panels, or of a share of the features.

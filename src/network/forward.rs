@@ -8,7 +8,7 @@ use super::{Dropout, Layer, Network, Rowwise};
 use crate::activation::{self, Activation, Keeps};
 use crate::buffer::Aligned;
 use crate::gemm::pack::{Scale, Source, pack_rows, unpack_rows};
-use crate::gemm::{Epilogue, Join, PANEL, Turning, panel_stride, turns};
+use crate::gemm::{Epilogue, PANEL, panel_stride};
 use crate::pool::{Member, Shared};
 use crate::random::DropoutMask;
 use crate::simd::{Arithmetic, Element, Kernel, Simd, Vector};
@@ -43,28 +43,6 @@ impl<T: Element> Network<T> {
     pub(super) fn parameter(&self, offset: usize) -> *const T {
         // SAFETY: offsets were checked against the buffer when the network was compiled.
         unsafe { self.parameters.as_mut_pointer().add(offset) }
-    }
-
-    /// The batch, to be turned beside the products of the first layer: if this member has a copy of its own of all of it.
-    #[inline(always)]
-    pub(super) fn turning<'a, S: Simd>(
-        &self,
-        member: &Member<'_>,
-        space: &'a Workspace<T>,
-        source: Source<'a, T>,
-        rows: usize,
-    ) -> Option<Turning<'a, T>> {
-        if const { !turns::<S, T>() } {
-            return None;
-        }
-        let linear = self.layers.first()?.linear.as_ref()?;
-        let inputs = space.inputs(member);
-        let plain = self.scale.is_none() && linear.train_weight && space.has_own_inputs(member);
-        if !plain || Join::of(self.layers[0].outputs, self.inputs) != Join::Chain {
-            return None;
-        }
-        let (panels, columns) = (share(&inputs.panels), share(&inputs.columns));
-        Turning::new::<S>(source, rows, self.inputs, panels, columns)
     }
 
     /// This member's part of packing the batch; to train, in both forms if the first layer's gradient needs the other.
@@ -156,7 +134,6 @@ impl<T: Element> Network<T> {
         space: &Workspace<T>,
         rows: usize,
         training: bool,
-        mut turning: Option<Turning<'_, T>>,
         meanwhile: &impl Fn(),
     ) {
         // Whether all members may read all rows of the last layer's output, or each its own.
@@ -189,7 +166,6 @@ impl<T: Element> Network<T> {
                     x,
                     rows,
                     training,
-                    turning.as_mut().filter(|_| l == 0),
                     meanwhile,
                 );
             }
@@ -213,7 +189,6 @@ impl<T: Element> Network<T> {
         x: &Aligned<T>,
         rows: usize,
         training: bool,
-        turning: Option<&mut Turning<'_, T>>,
         meanwhile: &impl Fn(),
     ) {
         let (layer, space) = (&self.layers[l], &space.layers[l]);
@@ -258,13 +233,10 @@ impl<T: Element> Network<T> {
         let shape = linear.shape(rows);
         let bias = linear.bias.map(|bias| self.parameter(bias));
         let weight = self.parameter(linear.weight);
-        let batch = turning
-            .as_ref()
-            .map_or_else(|| x.as_ptr(), |turning| turning.panels());
-        let product = shape.forward(weight, bias, batch, out.as_mut_pointer(), epilogue);
+        let product = shape.forward(weight, bias, x.as_ptr(), out.as_mut_pointer(), epilogue);
         let done = (fused || layer.activation == Activation::Identity)
             && !(training && layer.dropout.is_some());
-        // SAFETY: the members' parts are disjoint rectangles of the output; a batch to be turned is this member's own.
+        // SAFETY: the members' parts are disjoint rectangles of the output.
         unsafe {
             run_part(
                 simd,
@@ -272,7 +244,6 @@ impl<T: Element> Network<T> {
                 member,
                 own_panels,
                 null_mut(),
-                turning,
                 |features, columns| {
                     meanwhile();
                     if !done {

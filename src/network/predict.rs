@@ -37,7 +37,7 @@ impl<T: Element> Kernel for Predict<'_, T> {
         unsafe {
             network.load(simd, &member, space, &x, rows, false);
             member.barrier();
-            network.forward_layers(simd, &member, space, rows, false, None, &|| {});
+            network.forward_layers(simd, &member, space, rows, false, &|| {});
             network.unload(simd, &member, space, rows, out);
             member.barrier();
         }

@@ -74,10 +74,7 @@ impl<T: Element> Kernel for StepOf<'_, T> {
         // SAFETY: the team runs this together, alone at the workspace, the gradients and the optimiser's state; between
         // two barriers members write disjoint parts and read only what was finished before the first.
         unsafe {
-            let turning = network.turning::<S>(member, space, step.batch.x, rows);
-            if turning.is_none() {
-                network.load(simd, member, space, &step.batch.x, rows, true);
-            }
+            network.load(simd, member, space, &step.batch.x, rows, true);
             network.draw(simd, member, space, rows, step.draw);
             if let Targets::Dense(source) = &step.batch.targets {
                 let target = share(&space.targets);
@@ -98,7 +95,7 @@ impl<T: Element> Kernel for StepOf<'_, T> {
                 member.barrier();
             }
             phase::done(Phase::Load);
-            network.forward_layers(simd, member, space, rows, true, turning, &meanwhile);
+            network.forward_layers(simd, member, space, rows, true, &meanwhile);
             phase::done(Phase::Forward);
             for panel in panels {
                 step.loss_of_panel(simd, panel);

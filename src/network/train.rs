@@ -159,7 +159,7 @@ impl<T: Element> Kernel for Forward<'_, T> {
             network.load(simd, &member, space, &x, rows, true);
             network.draw(simd, &member, space, rows, draw);
             member.barrier();
-            network.forward_layers(simd, &member, space, rows, true, None, &|| {});
+            network.forward_layers(simd, &member, space, rows, true, &|| {});
             network.unload(simd, &member, space, rows, out);
         }
     }

@@ -33,7 +33,6 @@ impl Simd for Avx512 {
     const TILE_ROWS: usize = 14;
     const TILE_VECTORS: usize = 2;
     const ADAM_TILES: bool = true;
-    const TURNING_TILES: bool = true;
 
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
@@ -328,11 +327,6 @@ vector!(
     _mm512_sub_epi32,
     _mm512_sll_epi32,
     _mm512_srl_epi32;
-    #[inline(always)]
-    unsafe fn four_columns(_: Avx512, block: *const f32, part: usize) -> [Self; 4] {
-        // SAFETY: the caller vouches for the block, the token for the instruction set.
-        unsafe { Self::turn_four(block, part) }
-    }
 );
 
 operator!(F64x8, Add, add, _mm512_add_pd);
@@ -418,35 +412,6 @@ impl F32x16 {
                 columns[c + 4] = Self(_mm512_shuffle_f32x4::<0xdd>(upper, lower));
             }
             columns
-        }
-    }
-
-    /// # Safety
-    /// As [`Vector::four_columns`], on a machine with AVX-512.
-    #[inline(always)]
-    unsafe fn turn_four(block: *const f32, part: usize) -> [Self; 4] {
-        // SAFETY: all accesses are to four elements of the 16 rows that the caller vouches for.
-        unsafe {
-            // In quarter q of vector r: four elements of row 4q + r.
-            let mut joined = [_mm512_setzero_ps(); 4];
-            for (r, joined) in joined.iter_mut().enumerate() {
-                let at = block.add(16 * r + 4 * part);
-                let one = _mm512_castps128_ps512(_mm_loadu_ps(at));
-                let two = _mm512_insertf32x4::<1>(one, _mm_loadu_ps(at.add(64)));
-                let three = _mm512_insertf32x4::<2>(two, _mm_loadu_ps(at.add(128)));
-                *joined = _mm512_insertf32x4::<3>(three, _mm_loadu_ps(at.add(192)));
-            }
-            let [a, b, c, d] = joined;
-            let ab_low = _mm512_unpacklo_ps(a, b);
-            let cd_low = _mm512_unpacklo_ps(c, d);
-            let ab_high = _mm512_unpackhi_ps(a, b);
-            let cd_high = _mm512_unpackhi_ps(c, d);
-            [
-                Self(_mm512_shuffle_ps::<0x44>(ab_low, cd_low)),
-                Self(_mm512_shuffle_ps::<0xee>(ab_low, cd_low)),
-                Self(_mm512_shuffle_ps::<0x44>(ab_high, cd_high)),
-                Self(_mm512_shuffle_ps::<0xee>(ab_high, cd_high)),
-            ]
         }
     }
 }

@@ -46,8 +46,6 @@ pub trait Simd: Copy + Send + Sync + 'static {
     const TILE_VECTORS: usize;
     /// Whether there are tiles with Adam's update beside them, in this instruction set's own instructions.
     const ADAM_TILES: bool = false;
-    /// Whether its tiles leave room to turn the rows of a batch beside them.
-    const TURNING_TILES: bool = false;
 
     /// Runs a kernel in a function compiled for this instruction set.
     fn run<K: Kernel>(self, kernel: K) -> K::Output;
@@ -350,26 +348,6 @@ pub trait Vector: Arithmetic<Mask: Mask> {
                 *lane = unsafe { *rows.row(r).add(Self::TURNED * part + c) };
             }
             *column = Self::load_slice(simd, &lanes);
-        }
-        columns
-    }
-
-    /// Columns `4 * part` and on of a contiguous `LANES` × `LANES` block: with fewer registers than [`Vector::columns`] takes.
-    ///
-    /// # Safety
-    /// The block may be read.
-    #[inline(always)]
-    unsafe fn four_columns(
-        simd: Self::Simd,
-        block: *const Self::Element,
-        part: usize,
-    ) -> [Self; 4] {
-        let rows = Rows::new(block, Self::LANES);
-        let mut columns = [Self::zero(simd); 4];
-        for (c, column) in columns.iter_mut().enumerate() {
-            let c = 4 * part + c;
-            // SAFETY: the caller's.
-            *column = unsafe { Self::columns(simd, rows, c / Self::TURNED) }[c % Self::TURNED];
         }
         columns
     }
