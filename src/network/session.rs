@@ -6,7 +6,7 @@ use super::Network;
 use super::forward::Draw;
 use super::order::{Order, Plan};
 use super::step::{After, Apply, Step, StepOf};
-use super::workspace::Purpose;
+use super::workspace::{Purpose, Workspace};
 use crate::error::{Error, Result};
 use crate::gemm::pack::Source;
 use crate::loss::{Loss, Prepared};
@@ -254,8 +254,13 @@ impl<T: Element> Session<T> {
         let mut space = network.train_space()?;
         space.forward = None;
         space.prepare(network, batch.rows, Purpose::Train);
-        space.own_inputs = true;
         let mut ways = space.ways.of_now();
+        let own_inputs = if Workspace::are_few_inputs(network, batch.rows) {
+            (true, false)
+        } else {
+            ways.own_inputs.way()
+        };
+        space.own_inputs = own_inputs.0;
         let labels = match batch.targets {
             Targets::Classes(labels) => Some(labels),
             Targets::Dense(_) => None,
@@ -297,13 +302,13 @@ impl<T: Element> Session<T> {
         }
         let loss = AtomicU64::new(0);
         let norm = AtomicU64::new(0);
-        let (beside, timed) = match after {
+        let beside = match after {
             After::Update(_) => ways.beside.way(),
             _ => (true, false),
         };
         let step = Step {
             network,
-            beside,
+            beside: beside.0,
             prepared: &self.prepared,
             options: self.options,
             space: &space,
@@ -321,23 +326,30 @@ impl<T: Element> Session<T> {
             loss: &loss,
             norm: &norm,
         };
-        let start = timed.then(Instant::now);
+        let start = (beside.1 || own_inputs.1).then(Instant::now);
         let members = ways.sharing.run(flops, &|member| {
             isa.run(StepOf {
                 step: &step,
                 member,
             });
         });
-        let elapsed = start.map(|start| start.elapsed());
+        let seconds = start.map_or(0.0, |start| start.elapsed().as_secs_f64());
         let mean = f64::from_bits(loss.load(Ordering::Relaxed)) / total;
         if !mean.is_finite() {
             return Err(not_finite("the loss", mean));
         }
-        // A trial of sharing, and a step that found its workers asleep, say nothing of the update.
+        // A trial of sharing, and a step that found its workers asleep, say nothing of the others.
         let members = members.unwrap_or(0);
         ways.members = ways.members.max(members);
-        if let (Some(elapsed), true) = (elapsed, members == ways.members) {
-            ways.beside.note(beside, elapsed.as_secs_f64() / flops);
+        if members == ways.members {
+            for (choice, (way, timed)) in [
+                (&mut ways.beside, beside),
+                (&mut ways.own_inputs, own_inputs),
+            ] {
+                if timed {
+                    choice.note(way, seconds / flops);
+                }
+            }
         }
         space.ways = ways;
         let norm = f64::from_bits(norm.load(Ordering::Relaxed));

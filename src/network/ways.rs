@@ -9,6 +9,8 @@ pub struct Ways {
     pub sharing: Choice,
     /// Whether an update goes on beside the products of its gradient.
     pub beside: Choice,
+    /// Whether each of two threads packs all of the batch, where that may pay.
+    pub own_inputs: Choice,
     /// The most threads that a step has had, of those that are set.
     pub members: usize,
     threads: usize,
@@ -18,8 +20,9 @@ impl Ways {
     pub fn new() -> Self {
         Self {
             sharing: Choice::new(true, 0),
-            // Not while the other is found.
+            // Not while another is found.
             beside: Choice::new(true, 64),
+            own_inputs: Choice::new(false, 128),
             members: 1,
             threads: num_threads(),
         }

@@ -19,7 +19,7 @@ pub struct Workspace<T> {
     /// Rows that fit.
     pub rows: usize,
     purpose: Purpose,
-    /// The batch: one copy, or, if it is small, with two threads one for each.
+    /// The batch: one copy, or, if it is not too large, with two threads one for each.
     inputs: Vec<Inputs<T>>,
     /// Whether each thread has a copy of its own in this pass.
     pub own_inputs: bool,
@@ -76,8 +76,13 @@ impl<T: Element> Workspace<T> {
         }
     }
 
-    /// Whether this member has a copy of the batch of its own. To pack a small batch twice costs two threads less than a
-    /// barrier, and fetching from each other's caches what each has packed.
+    /// Whether the batch is so small that to pack it twice costs two threads less than a barrier. A larger one may be packed
+    /// twice while it leaves room in a thread's second-level cache: that depends on how near the cores are to each other.
+    pub fn are_few_inputs(network: &Network<T>, rows: usize) -> bool {
+        rows * network.inputs * size_of::<T>() <= caches().l1
+    }
+
+    /// Whether this member has a copy of the batch of its own.
     pub fn has_own_inputs(&self, member: &Member<'_>) -> bool {
         self.own_inputs && member.count == self.inputs.len()
     }
@@ -105,7 +110,7 @@ impl<T: Element> Workspace<T> {
         }
         let rows = rows.max(self.rows).max(1);
         let train = purpose == Purpose::Train;
-        let small = rows * network.inputs * size_of::<T>() <= caches().l1;
+        let may_own = rows * network.inputs * size_of::<T>() <= caches().l2 / 2;
         let if_train = |len: usize| Aligned::zeros(if train { len } else { 0 });
         let space = |layer: &Layer| LayerSpace {
             out: Aligned::zeros(panels_len(rows, layer.outputs)),
@@ -131,7 +136,7 @@ impl<T: Element> Workspace<T> {
         *self = Self {
             rows,
             purpose,
-            inputs: (0..if train && small { threads.min(2) } else { 1 })
+            inputs: (0..if train && may_own { threads.min(2) } else { 1 })
                 .map(|_| Inputs {
                     panels: Aligned::zeros(panels_len(rows, network.inputs)),
                     columns: if_train(panels_len(network.inputs, rows)),
