@@ -62,7 +62,7 @@ fn main() {
         let mut z = filled(panels_len(batch, outputs));
         let mut dx = filled(panels_len(batch, inputs));
         let mut dw = filled(outputs * inputs);
-        let mut packed = filled(_core::gemm::packed_len::<f32>(outputs));
+        let mut packed = filled(_core::gemm::packed_len::<f32>(inputs, outputs));
         let target = |start, row, panel, begin, epilogue| Target {
             start,
             row,

@@ -88,7 +88,7 @@ impl<T: Element> Kernel for Gradients<'_, T> {
                 let buffer = self
                     .packed
                     .as_ptr()
-                    .add(member.index * packed_len::<T>(outputs));
+                    .add(member.index * packed_len::<T>(inputs, outputs));
                 product.run(simd, |all| member.share(all), buffer, |_, _| {});
                 member.barrier();
                 unpack_rows(simd, rows, inputs, panels, self.x_panels, dx, inputs);
@@ -129,7 +129,7 @@ pub unsafe fn linear_backward<T: Element>(
         panels_len(most, outputs),
         panels_len(most, inputs),
         panels_len(inputs, most),
-        packed_len::<T>(outputs) * pool::num_threads(),
+        packed_len::<T>(inputs, outputs) * pool::num_threads(),
     ];
     with_scratch(lengths.iter().sum(), |scratch| {
         let (dout_panels, rest) = scratch.split_at_mut(lengths[0]);

@@ -1,9 +1,10 @@
 //! How a product is cut: tiles, groups, blocks, and how much of k at a time.
 
-use super::kernel::tile_vectors;
+use super::kernel::{Coming, tile_vectors};
 use super::product::{Join, Product};
-use super::slots::PACKED_ROWS;
+use super::slots::packed_rows;
 use super::{CHUNK, PANEL, caches};
+use crate::buffer::LINE;
 use crate::simd::{Element, Simd, Vector};
 use std::ops::Range;
 
@@ -20,6 +21,8 @@ pub(super) struct Grid {
     /// Vectors and columns in a whole group.
     pub vectors: usize,
     pub width: usize,
+    /// The next group of a sum over the batch, where not all of B stays in the second-level cache.
+    pub coming: Option<Coming>,
     /// Row tiles in a block.
     block: usize,
     /// The part of k after which the next tile begins: what a group of B may have, to stay in the second-level cache.
@@ -49,29 +52,38 @@ impl Grid {
         let width = (vectors * lanes).max(PANEL);
         let half_l2 = caches().l2 / 2 / size_of::<T>();
         let block_rows = if product.pack_a {
-            PACKED_ROWS
+            packed_rows::<T>(product.k)
         } else if product.k * MOST_ROWS <= half_l2 {
             MOST_ROWS
         } else {
             half_l2 / product.k
         };
+        let block = match product.join {
+            Join::Interleaved => block_rows.max(1),
+            _ => (block_rows / S::TILE_ROWS).max(1),
+        };
+        let part = match product.join {
+            Join::Chain => (half_l2 >> width.trailing_zeros()).next_multiple_of(PANEL),
+            Join::Interleaved => product.k,
+            Join::Chunks { .. } => CHUNK,
+        };
+        let is_sum = matches!(product.join, Join::Chunks { .. });
+        let coming = (is_sum && product.columns * product.k > half_l2).then(|| Coming {
+            distance: width / PANEL * product.b_panel,
+            panels: width / PANEL,
+            lines: (product.k.min(part) * PANEL * size_of::<T>() / LINE).div_ceil(block),
+        });
         Self {
             tiles,
             tile_rows,
             longer: [longer.div_ceil(2), tiles - longer / 2],
             columns: product.columns,
+            coming,
             groups: (product.columns + width - 1) >> width.trailing_zeros(),
             vectors,
             width,
-            block: match product.join {
-                Join::Interleaved => block_rows.max(1),
-                _ => (block_rows / S::TILE_ROWS).max(1),
-            },
-            part: match product.join {
-                Join::Chain => (half_l2 >> width.trailing_zeros()).next_multiple_of(PANEL),
-                Join::Interleaved => product.k,
-                Join::Chunks { .. } => CHUNK,
-            },
+            block,
+            part,
         }
     }
 

@@ -8,7 +8,7 @@ use super::PANEL;
 use super::edge::Part;
 use crate::buffer::LINE;
 use crate::cache::prefetch_for_writing;
-use crate::simd::{Arithmetic, Element, Kernel, Opaque, Simd, Vector};
+use crate::simd::{Arithmetic, Element, Kernel, Opaque, Simd, Vector, prefetch_far};
 use std::ops::Range;
 
 /// Where the chains of a tile begin.
@@ -62,6 +62,10 @@ pub struct Tile<'a, T> {
     pub kept: *const T,
     pub start: Start<T>,
     pub ahead: Option<&'a Ahead<T>>,
+    pub coming: Option<&'a Coming>,
+    /// The tile's number in its block, and whether the block's rows of A are new to this core.
+    pub number: usize,
+    pub is_first: bool,
 }
 
 impl<T> Tile<'_, T> {
@@ -82,7 +86,34 @@ impl<T> Tile<'_, T> {
             },
             // Too few to be asked for.
             ahead: None,
+            coming: None,
             ..*self
+        }
+    }
+
+    /// Asks for the part of what comes that falls to some of the k of a tile of so many rows and columns, `below` tiles under this
+    /// one, its A at `a`.
+    #[inline(always)]
+    fn ask(&self, [rows, columns]: [usize; 2], below: usize, a: *const T, k: Range<usize>) {
+        let part = |all: usize| all * k.start / self.k..all * k.end / self.k;
+        if let Some(ahead) = self.ahead {
+            let rows = part(rows).start + below * rows..part(rows).end + below * rows;
+            ahead.ask(rows, columns);
+        }
+        let Some(coming) = self.coming else {
+            return;
+        };
+        for panel in 0..coming.panels {
+            let panel = self.b.wrapping_add(coming.distance + panel * self.b_panel);
+            for line in part(coming.lines) {
+                let line = (self.number + below) * coming.lines + line;
+                prefetch_far(panel.wrapping_byte_add(line * LINE).cast());
+            }
+        }
+        if self.is_first {
+            for r in 0..rows {
+                prefetch_far(a.wrapping_add(self.a_tile + r * self.a_row).cast());
+            }
         }
     }
 
@@ -101,6 +132,16 @@ pub struct Ahead<T> {
     pub buffers: [*const T; MOST_BUFFERS],
     pub count: usize,
     pub row: usize,
+}
+
+/// Operands that are read after the tile, asked for into the second-level cache, a few lines with each block of its k.
+#[derive(Clone, Copy)]
+pub struct Coming {
+    /// Elements from B to that of the next group of columns.
+    pub distance: usize,
+    /// Panels of a group, and lines of each that a tile of a block asks for.
+    pub panels: usize,
+    pub lines: usize,
 }
 
 /// The weights and up to three slots of an optimiser.
@@ -312,14 +353,11 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
         let c = t.c.add(row * t.c_row);
         let mut sums = begin::<S, T, R, V>(simd, t, row, c);
         let (mut a_block, mut b, mut k_left) = (t.a.add(below * t.a_tile), t.b, t.k);
-        let blocks = t.k.div_ceil(t.k_block).max(1);
-        let mut block = 0;
         while k_left > 0 {
             let k_here = k_left.min(t.k_block);
-            if let Some(ahead) = t.ahead {
-                let rows = row + R * block / blocks..row + R * (block + 1) / blocks;
-                ahead.ask(rows, V * T::Vector::<S>::LANES);
-                block += 1;
+            if t.ahead.is_some() || t.coming.is_some() {
+                let k = t.k - k_left..t.k - k_left + k_here;
+                t.ask([R, V * T::Vector::<S>::LANES], below, a_block, k);
             }
             let mut a = a_block;
             for _ in 0..k_here {

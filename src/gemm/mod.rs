@@ -29,6 +29,7 @@ mod edge;
 mod grid;
 pub mod kernel;
 pub mod pack;
+mod packing;
 mod product;
 mod slots;
 mod sums;

@@ -4,6 +4,7 @@ use super::PANEL;
 use super::chains::{Chains, chained};
 use super::grid::Grid;
 use super::kernel::{Ahead, Epilogue, Start, Tile, TileShape, run_tiles};
+use super::packing::{PackingTiles, packs};
 use super::slots::{FillSlots, packed_depth, slot_rows};
 use crate::simd::{Element, Kernel, Simd, Vector};
 use std::ops::Range;
@@ -201,9 +202,10 @@ impl<T: Element> Product<T> {
         simd: S,
         grid: &Grid,
         block: &Block<T>,
-        columns: Range<usize>,
+        group: &Group,
         work: &mut impl Tiles<T>,
     ) {
+        let columns = &group.columns;
         let lanes = T::Vector::<S>::LANES;
         // LOOP 4: parts of k.
         let mut k = block.k.start;
@@ -224,13 +226,12 @@ impl<T: Element> Product<T> {
                     let place = Place {
                         tiles: tile..end,
                         column: at,
-                        first_column: columns.start,
                         left,
                         vectors,
                         k: k..k + k_here,
                     };
                     // SAFETY: the caller's.
-                    unsafe { self.run_tiles(simd, grid, block, place, work) };
+                    unsafe { self.run_tiles(simd, grid, block, group, place, work) };
                     tile = end;
                 }
                 at += vectors * lanes;
@@ -252,13 +253,13 @@ impl<T: Element> Product<T> {
         simd: S,
         grid: &Grid,
         block: &Block<T>,
+        group: &Group,
         place: Place,
         work: &mut impl Tiles<T>,
     ) {
         let Place {
             tiles,
             column,
-            first_column,
             left,
             vectors,
             k,
@@ -268,7 +269,7 @@ impl<T: Element> Product<T> {
         let first = k.start == 0;
         let (begin, epilogue) = self.part_of_chain(first, k.end == self.k);
         let (c_row, c_column) = if self.c.local {
-            (row - block.first_row, column - first_column)
+            (row - block.first_row, column - group.columns.start)
         } else {
             (row, column)
         };
@@ -318,6 +319,9 @@ impl<T: Element> Product<T> {
                     other => other,
                 },
                 ahead: ahead.as_ref(),
+                coming: grid.coming.as_ref(),
+                is_first: group.is_first,
+                number: tiles.start - block.tiles.start,
             };
             if self.join == Join::Interleaved {
                 simd.call(Chains {
@@ -333,7 +337,19 @@ impl<T: Element> Product<T> {
                     columns: left,
                     epilogue,
                 };
-                work.run(simd, shape, &tile, tiles.len());
+                let first = group.is_first && column == group.columns.start;
+                if first && self.pack_a && packs::<S, T>(block.k.len(), grid.part) {
+                    simd.call(PackingTiles {
+                        product: self,
+                        grid,
+                        block,
+                        tiles,
+                        shape,
+                        t: &tile,
+                    });
+                } else {
+                    work.run(simd, shape, &tile, tiles.len());
+                }
             }
         }
     }
@@ -402,7 +418,7 @@ impl<T: Element, W: Tiles<T>> Kernel for RunBlock<'_, T, W> {
             };
             block.k = block.k.end..product.k.min(block.k.end + slice);
             let last = block.k.end == product.k;
-            if product.pack_a {
+            if product.pack_a && !packs::<S, T>(block.k.len(), grid.part) {
                 simd.call(FillSlots {
                     product,
                     block: &block,
@@ -410,12 +426,16 @@ impl<T: Element, W: Tiles<T>> Kernel for RunBlock<'_, T, W> {
                 });
             }
             // LOOP 3: groups of columns.
-            for group in groups.clone() {
-                let columns = group * grid.width..grid.columns.min((group + 1) * grid.width);
+            for number in groups.clone() {
+                let first = number * grid.width;
+                let group = Group {
+                    columns: first..grid.columns.min(first + grid.width),
+                    is_first: number == groups.start,
+                };
                 // SAFETY: the maker's promise.
-                unsafe { product.run_group(simd, grid, &block, columns.clone(), work) };
+                unsafe { product.run_group(simd, grid, &block, &group, work) };
                 if last {
-                    work.after(rows.clone(), columns);
+                    work.after(rows.clone(), group.columns);
                 }
             }
             if last {
@@ -428,13 +448,19 @@ impl<T: Element, W: Tiles<T>> Kernel for RunBlock<'_, T, W> {
 /// Where some tiles of a block lie.
 struct Place {
     tiles: Range<usize>,
-    /// Their first column, and the group's.
+    /// Their first column.
     column: usize,
-    first_column: usize,
     /// Columns from there to the group's end; a tile may be wider.
     left: usize,
     vectors: usize,
     k: Range<usize>,
+}
+
+/// Columns that pass by a block.
+struct Group {
+    columns: Range<usize>,
+    /// The block's rows of A are new.
+    is_first: bool,
 }
 
 /// The part of a product at work: some row tiles, over a slice of k.

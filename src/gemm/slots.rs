@@ -2,21 +2,27 @@
 
 use super::grid::Grid;
 use super::product::{Block, Product};
-use super::{PANEL, caches};
+use super::{PANEL, caches, padded};
 use crate::simd::{Element, Kernel, Simd, Vector};
 
-/// The most rows in a block of which A is packed: as many elements of A are read side by side.
-pub(super) const PACKED_ROWS: usize = 256;
+/// Rows in a block of which A is packed, where k takes more than a slice: as many elements of A are read side by side.
+const PACKED_ROWS: usize = 256;
 
 /// The values of k in a slice of it, so that it fills half of the second-level cache.
 pub(super) fn packed_depth<T>() -> usize {
     (caches().l2 / 2 / (PACKED_ROWS * size_of::<T>())).next_multiple_of(PANEL)
 }
 
-/// Elements of the buffer that a thread needs to pack A over `k`, on any instruction set: a slot is at most twice its
-/// tile.
-pub fn packed_len<T>(k: usize) -> usize {
-    2 * PACKED_ROWS * k.min(packed_depth::<T>())
+/// The most rows in a block of which A is packed over `k`: more where they are short.
+pub(super) fn packed_rows<T>(k: usize) -> usize {
+    let depth = packed_depth::<T>();
+    PACKED_ROWS * depth / k.clamp(1, depth)
+}
+
+/// Elements of the buffer that a thread needs to pack so many rows of A over `k`, on any instruction set: a slot is at most
+/// twice its tile.
+pub fn packed_len<T>(rows: usize, k: usize) -> usize {
+    2 * packed_rows::<T>(k).min(padded(rows)) * k.min(packed_depth::<T>())
 }
 
 /// Rows of a tile's slot in a packed block: whole vectors.

@@ -65,7 +65,7 @@ impl<T: Element> OnSimd for InParts<'_, T> {
     #[inline(always)]
     fn on<S: Simd>(self, simd: S) {
         let product = self.product;
-        let mut packed = vec![T::ZERO; packed_len::<T>(product.k)];
+        let mut packed = vec![T::ZERO; packed_len::<T>(product.rows, product.k)];
         let mut seen = vec![0u8; product.rows * product.columns];
         for part in 0..self.parts {
             let share = |all| all * part / self.parts..all * (part + 1) / self.parts;
@@ -416,6 +416,18 @@ fn products_past_each_block() {
             check_layer::<f32>(isa, outputs, inputs, batch, 2);
         }
         check_layer::<f64>(isa, 33, 5003, 17, 3);
+    }
+}
+
+#[test]
+fn gradients_of_the_input_whose_tiles_pack() {
+    for isa in Isa::tested() {
+        for (outputs, batch) in [(127, 32), (128, 32), (200, 31), (600, 70)] {
+            // Tiles of all heights, and slots that end with the matrix.
+            for inputs in [11, 12, 13, 14, 16, 27, 30, 40, 100] {
+                check_layer::<f32>(isa, outputs, inputs, batch, 1 + inputs % 3);
+            }
+        }
     }
 }
 

@@ -130,7 +130,7 @@ impl<T: Element> Workspace<T> {
         let most_packed = network
             .layers
             .iter()
-            .map(|layer| packed_len::<T>(layer.outputs))
+            .map(|layer| packed_len::<T>(layer.inputs, layer.outputs))
             .max()
             .unwrap_or(0);
         *self = Self {

@@ -114,7 +114,7 @@ impl<T: Element> OnSimd for Products<T> {
         let dweight = new(outputs * inputs);
         let run = |product: Product<T>| {
             let packed = new(if product.pack_a {
-                packed_len::<T>(product.k)
+                packed_len::<T>(product.rows, product.k)
             } else {
                 0
             });
