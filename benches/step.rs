@@ -1,8 +1,9 @@
 //! Where the time of a training step goes: `cargo bench --no-default-features --features phases --bench step [THREADS
 //! [ISA [NET]]]`, a net by its number below.
 //!
-//! Adam with cross-entropy. For each net the median step and, of the calling thread, the share of each phase and its
-//! GFLOP/s in per cent of the FMA peak measured before and after.
+//! Adam with cross-entropy. For each net the median step and, of the calling thread, the median of each phase, its share and its
+//! GFLOP/s in per cent of the FMA peak measured before and after: as the step is, where updates may go on beside the products of
+//! their gradients, and with both apart.
 
 #![allow(unsafe_code)]
 
@@ -105,6 +106,12 @@ fn flops(sizes: &[usize], batch: usize, phase: Phase) -> f64 {
     }
 }
 
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|a| !a.starts_with('-'));
     let threads = arguments
@@ -149,42 +156,45 @@ fn main() {
         };
         let work: f64 = PHASES.map(|phase| flops(sizes, batch, phase)).iter().sum();
         let rounds = ((1.5 * 2e11 / work) as usize).clamp(9, 20_000);
-        for _ in 0..rounds / 4 + 2 {
-            step();
-        }
-        phase::take();
-        let mut times: Vec<f64> = (0..rounds).map(|_| step()).collect();
-        let seconds = phase::take();
-        times.sort_by(f64::total_cmp);
-        let after = fma_peak::<f32>(isa, 0.05);
         let name: Vec<String> = sizes.iter().map(usize::to_string).collect();
-        println!(
-            "\n{} @ {batch}: {:.1} µs, {:.0} GFLOP/s; peak {:.0} and {:.0} GFLOP/s",
-            name.join("-"),
-            times[rounds / 2] * 1e6,
-            work / times[rounds / 2] / 1e9,
-            peak / 1e9,
-            after / 1e9
-        );
-        let whole: f64 = seconds.iter().sum();
-        for (phase, seconds) in PHASES.into_iter().zip(seconds) {
-            let rate = flops(sizes, batch, phase) / threads as f64 * rounds as f64 / seconds;
-            let of_peak = if rate > 0.0 {
-                format!(
-                    "{:>5.0} GFLOP/s, {:>3.0} % of the peak",
-                    rate / 1e9,
-                    200.0 * rate / (peak + after)
-                )
-            } else {
-                String::new()
-            };
+        println!("\n{} @ {batch}", name.join("-"));
+        for apart in [false, true] {
+            phase::set_apart(apart);
+            for _ in 0..rounds / 4 + 2 {
+                step();
+            }
+            phase::take();
+            let times: Vec<_> = (0..rounds).map(|_| (step(), phase::take())).collect();
+            let after = fma_peak::<f32>(isa, 0.05);
+            let whole = median(times.iter().map(|(step, _)| *step));
             println!(
-                "{:>16} {:>9.2} µs {:>4.0} %  {of_peak}",
-                format!("{phase:?}"),
-                seconds / rounds as f64 * 1e6,
-                100.0 * seconds / whole
+                "updates {}: {:.1} µs, {:.0} GFLOP/s; peak {:.0} and {:.0} GFLOP/s",
+                if apart { "apart" } else { "as they are" },
+                whole * 1e6,
+                work / whole / 1e9,
+                peak / 1e9,
+                after / 1e9
             );
+            for (number, phase) in PHASES.into_iter().enumerate() {
+                let seconds = median(times.iter().map(|(_, phases)| phases[number]));
+                let rate = flops(sizes, batch, phase) / threads as f64 / seconds;
+                let of_peak = if rate > 0.0 && seconds > 0.0 {
+                    format!(
+                        "{:>5.0} GFLOP/s, {:>3.0} % of the peak",
+                        rate / 1e9,
+                        200.0 * rate / (peak + after)
+                    )
+                } else {
+                    String::new()
+                };
+                println!(
+                    "{:>16} {:>9.2} µs {:>4.0} %  {of_peak}",
+                    format!("{phase:?}"),
+                    seconds * 1e6,
+                    100.0 * seconds / whole
+                );
+            }
+            peak = after;
         }
-        peak = after;
     }
 }

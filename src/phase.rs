@@ -31,7 +31,19 @@ pub const PHASES: [Phase; 7] = [
 mod clock {
     use super::{PHASES, Phase};
     use std::cell::Cell;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Instant;
+
+    static APART: AtomicBool = AtomicBool::new(false);
+
+    /// From now on updates follow the products of their gradients, to be timed apart; or go on beside them where that is faster.
+    pub fn set_apart(apart: bool) {
+        APART.store(apart, Ordering::Relaxed);
+    }
+
+    pub fn is_apart() -> bool {
+        APART.load(Ordering::Relaxed)
+    }
 
     thread_local! {
         static LAST: Cell<Option<Instant>> = const { Cell::new(None) };
@@ -60,7 +72,13 @@ mod clock {
 }
 
 #[cfg(feature = "phases")]
-pub use clock::{begin, done, take};
+pub use clock::{begin, done, is_apart, set_apart, take};
+
+#[cfg(not(feature = "phases"))]
+#[inline(always)]
+pub fn is_apart() -> bool {
+    false
+}
 
 #[cfg(not(feature = "phases"))]
 #[inline(always)]

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::gemm::pack::Source;
 use crate::loss::{Loss, Prepared};
 use crate::optim::State;
+use crate::phase;
 use crate::pool::{self, Shared};
 use crate::simd::{Element, Isa};
 use std::sync::Arc;
@@ -303,6 +304,7 @@ impl<T: Element> Session<T> {
         let loss = AtomicU64::new(0);
         let norm = AtomicU64::new(0);
         let beside = match after {
+            After::Update(_) if phase::is_apart() => (false, false),
             After::Update(_) => ways.beside.way(),
             _ => (true, false),
         };
