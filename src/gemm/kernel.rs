@@ -355,7 +355,7 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
         let (mut a_block, mut b, mut k_left) = (t.a.add(below * t.a_tile), t.b, t.k);
         while k_left > 0 {
             let k_here = k_left.min(t.k_block);
-            if t.ahead.is_some() || t.coming.is_some() {
+            if const { asks::<S>(R, V, EPILOGUE) } && (t.ahead.is_some() || t.coming.is_some()) {
                 let k = t.k - k_left..t.k - k_left + k_here;
                 t.ask([R, V * T::Vector::<S>::LANES], below, a_block, k);
             }
@@ -370,6 +370,11 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
         }
         finish::<S, T, R, V, EPILOGUE>(simd, t, row, c, sums);
     }
+}
+
+/// Whether a tile asks for what comes: those of a sum over the batch, but for its edges.
+const fn asks<S: Simd>(rows: usize, vectors: usize, epilogue: u8) -> bool {
+    rows > 2 && vectors == S::TILE_VECTORS && (epilogue == STORE || epilogue == ADD)
 }
 
 /// `count` tiles of one shape as a function of its own, so that the register allocator sees it alone.

@@ -22,12 +22,15 @@ const FEWEST_K: usize = 128;
 /// apart, they all meet in one set of the first.
 const AHEAD: usize = 64;
 
-/// Whether tiles pack A over a slice of so many k, in a product that takes `part` of k at a time: the slice at once, and long.
+/// Whether there are tiles that pack A of these elements.
+pub(super) const fn can_pack<S: Simd, T: Element>() -> bool {
+    S::TILE_ROWS > FEWEST_ROWS && T::Vector::<S>::LANES == PANEL
+}
+
+/// Whether they do over a slice of so many k, in a product that takes `part` of k at a time: the slice at once, and long.
 #[inline(always)]
 pub(super) fn packs<S: Simd, T: Element>(depth: usize, part: usize) -> bool {
-    S::TILE_ROWS > FEWEST_ROWS
-        && T::Vector::<S>::LANES == PANEL
-        && (FEWEST_K..=part).contains(&depth)
+    can_pack::<S, T>() && (FEWEST_K..=part).contains(&depth)
 }
 
 /// Tiles of one height, one below the other, that fill their slots; its maker keeps the promises of [`run_tiles`].

@@ -4,7 +4,7 @@ use super::PANEL;
 use super::chains::{Chains, chained};
 use super::grid::Grid;
 use super::kernel::{Ahead, Epilogue, Start, Tile, TileShape, run_tiles};
-use super::packing::{PackingTiles, packs};
+use super::packing::{PackingTiles, can_pack, packs};
 use super::slots::{FillSlots, packed_depth, slot_rows};
 use crate::simd::{Element, Kernel, Simd, Vector};
 use std::ops::Range;
@@ -338,7 +338,11 @@ impl<T: Element> Product<T> {
                     epilogue,
                 };
                 let first = group.is_first && column == group.columns.start;
-                if first && self.pack_a && packs::<S, T>(block.k.len(), grid.part) {
+                if const { can_pack::<S, T>() }
+                    && first
+                    && self.pack_a
+                    && packs::<S, T>(block.k.len(), grid.part)
+                {
                     simd.call(PackingTiles {
                         product: self,
                         grid,
