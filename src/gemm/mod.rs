@@ -19,7 +19,8 @@
 //! * LOOP 4: parts of k, for products so deep that a group of B would not stay in that cache (the chain continues in C),
 //!   or the chunks of 256 rows of a sum over the batch (each a chain of its own, added to C);
 //! * LOOP 5: the columns of a group, a tile's width at a time;
-//! * LOOP 6: row tiles of the block, those of one height by one call of the micro-kernel ([`kernel`]), which loops over k.
+//! * LOOP 6: row tiles of the block, those of one height by one call of the micro-kernel ([`kernel`]), which loops over k. Where A is
+//!   packed, those of the block's first group pack it as they go ([`packing`]), or it is copied before ([`slots`]).
 
 #![allow(unsafe_code)]
 

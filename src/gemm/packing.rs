@@ -91,7 +91,7 @@ impl<T: Element> Kernel for PackingTiles<'_, T> {
 
 /// A tile, and its rows of A where they lie: side by side for each k. Its maker keeps the promises of [`run_tiles`], and that a
 /// whole slot of A may be read there and written in the tile's.
-pub(super) struct PackingTile<'a, T> {
+struct PackingTile<'a, T> {
     pub t: &'a Tile<'a, T>,
     pub shape: TileShape,
     pub from: *const T,
