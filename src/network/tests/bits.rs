@@ -494,6 +494,10 @@ fn training_has_the_same_bits_on_any_number_of_threads() {
     threads_agree("50 Adam steps, narrow and wide", &fast, |isa| {
         trained::<f32>(isa, &narrow_and_wide(), STEPS, 130, adam.0, adam.1, none)
     });
+    // Too large a batch to be packed by each of two threads without a trial, of which there are four after 128 steps.
+    threads_agree("steps with trials", &[Isa::best()], |isa| {
+        trained::<f32>(isa, &large(), 140, 64, adam.0, adam.1, none)
+    });
     // Small enough for the portable form, and just large enough for three threads.
     let parts = [
         linear(64),
