@@ -10,7 +10,8 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
-from nnrs import _core
+from nnrs._core import activation as _activation
+from nnrs._core import activation_backward as _activation_backward
 
 __all__ = [
     "gelu",
@@ -59,7 +60,7 @@ def gelu(x: ArrayLike, approximate: str = "none", out: Array | None = None) -> A
     >>> F.gelu([0.0, 1.0]).round(4)
     array([0.    , 0.8413])
     """
-    return _core.activation(_gelu(approximate), x, out)
+    return _activation(_gelu(approximate), x, out)
 
 
 def gelu_backward(
@@ -97,7 +98,7 @@ def gelu_backward(
     >>> F.gelu_backward([1.0], [0.0])
     array([0.5])
     """
-    return _core.activation_backward(_gelu(approximate), dout, x, out)
+    return _activation_backward(_gelu(approximate), dout, x, out)
 
 
 def silu(x: ArrayLike, out: Array | None = None) -> Array:
@@ -133,7 +134,7 @@ def silu(x: ArrayLike, out: Array | None = None) -> Array:
     >>> F.silu([0.0, 1.0]).round(4)
     array([0.    , 0.7311])
     """
-    return _core.activation("silu", x, out)
+    return _activation("silu", x, out)
 
 
 def silu_backward(dout: ArrayLike, x: ArrayLike, out: Array | None = None) -> Array:
@@ -167,7 +168,7 @@ def silu_backward(dout: ArrayLike, x: ArrayLike, out: Array | None = None) -> Ar
     >>> F.silu_backward([1.0], [0.0])
     array([0.5])
     """
-    return _core.activation_backward("silu", dout, x, out)
+    return _activation_backward("silu", dout, x, out)
 
 
 def mish(x: ArrayLike, out: Array | None = None) -> Array:
@@ -202,7 +203,7 @@ def mish(x: ArrayLike, out: Array | None = None) -> Array:
     >>> F.mish([0.0, 1.0]).round(4)
     array([0.    , 0.8651])
     """
-    return _core.activation("mish", x, out)
+    return _activation("mish", x, out)
 
 
 def mish_backward(dout: ArrayLike, x: ArrayLike, out: Array | None = None) -> Array:
@@ -236,7 +237,7 @@ def mish_backward(dout: ArrayLike, x: ArrayLike, out: Array | None = None) -> Ar
     >>> F.mish_backward([1.0], [0.0])
     array([0.6])
     """
-    return _core.activation_backward("mish", dout, x, out)
+    return _activation_backward("mish", dout, x, out)
 
 
 def _gelu(approximate: str) -> str:

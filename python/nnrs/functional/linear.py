@@ -6,7 +6,8 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
-from nnrs import _core
+from nnrs._core import linear as _linear
+from nnrs._core import linear_backward as _linear_backward
 
 __all__ = ["linear", "linear_backward"]
 
@@ -60,7 +61,7 @@ def linear(
     array([[3.5, 0. ],
            [7.5, 0. ]])
     """
-    return _core.linear(x, weight, bias, activation, out)
+    return _linear(x, weight, bias, activation, out)
 
 
 def linear_backward(
@@ -109,4 +110,4 @@ def linear_backward(
     >>> dbias
     array([1., 2.])
     """
-    return _core.linear_backward(dout, x, weight, need_dx)
+    return _linear_backward(dout, x, weight, need_dx)

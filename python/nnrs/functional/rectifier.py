@@ -10,7 +10,8 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
-from nnrs import _core
+from nnrs._core import activation as _activation
+from nnrs._core import activation_backward as _activation_backward
 
 __all__ = [
     "elu",
@@ -60,7 +61,7 @@ def relu(x: ArrayLike, out: Array | None = None) -> Array:
     >>> F.relu([-1.0, 0.0, 2.0])
     array([0., 0., 2.])
     """
-    return _core.activation("relu", x, out)
+    return _activation("relu", x, out)
 
 
 def relu_backward(dout: ArrayLike, x: ArrayLike, out: Array | None = None) -> Array:
@@ -94,7 +95,7 @@ def relu_backward(dout: ArrayLike, x: ArrayLike, out: Array | None = None) -> Ar
     >>> F.relu_backward([3.0, 3.0], [-1.0, 2.0])
     array([0., 3.])
     """
-    return _core.activation_backward("relu", dout, x, out)
+    return _activation_backward("relu", dout, x, out)
 
 
 def leaky_relu(x: ArrayLike, negative_slope: float = 0.01, out: Array | None = None) -> Array:
@@ -131,7 +132,7 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.01, out: Array | None = N
     >>> F.leaky_relu([-1.0, 2.0])
     array([-0.01,  2.  ])
     """
-    return _core.activation("leaky_relu", x, out, negative_slope)
+    return _activation("leaky_relu", x, out, negative_slope)
 
 
 def leaky_relu_backward(
@@ -169,7 +170,7 @@ def leaky_relu_backward(
     >>> F.leaky_relu_backward([1.0, 1.0], [-1.0, 2.0], negative_slope=0.5)
     array([0.5, 1. ])
     """
-    return _core.activation_backward("leaky_relu", dout, x, out, negative_slope)
+    return _activation_backward("leaky_relu", dout, x, out, negative_slope)
 
 
 def elu(x: ArrayLike, alpha: float = 1.0, out: Array | None = None) -> Array:
@@ -207,7 +208,7 @@ def elu(x: ArrayLike, alpha: float = 1.0, out: Array | None = None) -> Array:
     >>> F.elu([-1e4, 2.0])
     array([-1.,  2.])
     """
-    return _core.activation("elu", x, out, alpha)
+    return _activation("elu", x, out, alpha)
 
 
 def elu_backward(dout: ArrayLike, x: ArrayLike, alpha: float = 1.0, out: Array | None = None) -> Array:
@@ -243,7 +244,7 @@ def elu_backward(dout: ArrayLike, x: ArrayLike, alpha: float = 1.0, out: Array |
     >>> F.elu_backward([3.0], [2.0])
     array([3.])
     """
-    return _core.activation_backward("elu", dout, x, out, alpha)
+    return _activation_backward("elu", dout, x, out, alpha)
 
 
 def selu(x: ArrayLike, out: Array | None = None) -> Array:
@@ -278,7 +279,7 @@ def selu(x: ArrayLike, out: Array | None = None) -> Array:
     >>> F.selu([0.0, 1.0]).round(4)
     array([0.    , 1.0507])
     """
-    return _core.activation("selu", x, out)
+    return _activation("selu", x, out)
 
 
 def selu_backward(dout: ArrayLike, x: ArrayLike, out: Array | None = None) -> Array:
@@ -312,7 +313,7 @@ def selu_backward(dout: ArrayLike, x: ArrayLike, out: Array | None = None) -> Ar
     >>> F.selu_backward([1.0], [1.0]).round(4)
     array([1.0507])
     """
-    return _core.activation_backward("selu", dout, x, out)
+    return _activation_backward("selu", dout, x, out)
 
 
 def softplus(x: ArrayLike, beta: float = 1.0, out: Array | None = None) -> Array:
@@ -350,7 +351,7 @@ def softplus(x: ArrayLike, beta: float = 1.0, out: Array | None = None) -> Array
     >>> F.softplus([0.0]).round(4)
     array([0.6931])
     """
-    return _core.activation("softplus", x, out, _positive(beta))
+    return _activation("softplus", x, out, _positive(beta))
 
 
 def softplus_backward(dout: ArrayLike, x: ArrayLike, beta: float = 1.0, out: Array | None = None) -> Array:
@@ -386,7 +387,7 @@ def softplus_backward(dout: ArrayLike, x: ArrayLike, beta: float = 1.0, out: Arr
     >>> F.softplus_backward([1.0], [0.0])
     array([0.5])
     """
-    return _core.activation_backward("softplus", dout, x, out, _positive(beta))
+    return _activation_backward("softplus", dout, x, out, _positive(beta))
 
 
 def _positive(beta: float) -> float:

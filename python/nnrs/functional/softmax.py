@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnrs import _core
+from nnrs._core import softmax as _softmax
+from nnrs._core import softmax_backward as _softmax_backward
 
 __all__ = ["log_softmax", "log_softmax_backward", "softmax", "softmax_backward"]
 
@@ -50,7 +51,7 @@ def softmax(x: ArrayLike, axis: int = -1, out: Array | None = None) -> Array:
     array([0.5, 0.5, 0. ])
     """
     if axis == -1:
-        return _core.softmax(x, False, out)
+        return _softmax(x, False, out)
     return _along(axis, False, None, x, out)
 
 
@@ -92,7 +93,7 @@ def softmax_backward(dout: ArrayLike, x: ArrayLike, axis: int = -1, out: Array |
     array([ 0.25, -0.25])
     """
     if axis == -1:
-        return _core.softmax_backward(dout, x, False, out)
+        return _softmax_backward(dout, x, False, out)
     return _along(axis, False, dout, x, out)
 
 
@@ -131,7 +132,7 @@ def log_softmax(x: ArrayLike, axis: int = -1, out: Array | None = None) -> Array
     array([[     0., -10000.]])
     """
     if axis == -1:
-        return _core.softmax(x, True, out)
+        return _softmax(x, True, out)
     return _along(axis, True, None, x, out)
 
 
@@ -173,7 +174,7 @@ def log_softmax_backward(dout: ArrayLike, x: ArrayLike, axis: int = -1, out: Arr
     array([ 0.5, -0.5])
     """
     if axis == -1:
-        return _core.softmax_backward(dout, x, True, out)
+        return _softmax_backward(dout, x, True, out)
     return _along(axis, True, dout, x, out)
 
 
@@ -188,12 +189,12 @@ def _along(axis: int, log: bool, dout: ArrayLike | None, x: ArrayLike, out: Arra
         )
     moved = np.moveaxis(scores, axis, -1)
     if dout is None:
-        result = _core.softmax(moved, log)
+        result = _softmax(moved, log)
     else:
         upstream = _array(dout, x)
         if upstream.shape != scores.shape:
             raise ValueError(f"dout has shape {upstream.shape}; expected {scores.shape}, the shape of x")
-        result = _core.softmax_backward(np.moveaxis(upstream, axis, -1), moved, log)
+        result = _softmax_backward(np.moveaxis(upstream, axis, -1), moved, log)
     result = np.moveaxis(result, -1, axis)
     if out is None:
         return np.ascontiguousarray(result)

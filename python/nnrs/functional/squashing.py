@@ -10,7 +10,8 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
-from nnrs import _core
+from nnrs._core import activation as _activation
+from nnrs._core import activation_backward as _activation_backward
 
 __all__ = [
     "sigmoid",
@@ -56,7 +57,7 @@ def step(x: ArrayLike, out: Array | None = None) -> Array:
     >>> F.step([-0.5, 0.0, 2.0])
     array([0., 1., 1.])
     """
-    return _core.activation("step", x, out)
+    return _activation("step", x, out)
 
 
 def sigmoid(x: ArrayLike, out: Array | None = None) -> Array:
@@ -91,7 +92,7 @@ def sigmoid(x: ArrayLike, out: Array | None = None) -> Array:
     >>> F.sigmoid([0.0, -1e4])
     array([0.5, 0. ])
     """
-    return _core.activation("sigmoid", x, out)
+    return _activation("sigmoid", x, out)
 
 
 def sigmoid_backward(dout: ArrayLike, x: ArrayLike, out: Array | None = None) -> Array:
@@ -125,7 +126,7 @@ def sigmoid_backward(dout: ArrayLike, x: ArrayLike, out: Array | None = None) ->
     >>> F.sigmoid_backward([1.0], [0.0])
     array([0.25])
     """
-    return _core.activation_backward("sigmoid", dout, x, out)
+    return _activation_backward("sigmoid", dout, x, out)
 
 
 def tanh(x: ArrayLike, out: Array | None = None) -> Array:
@@ -160,7 +161,7 @@ def tanh(x: ArrayLike, out: Array | None = None) -> Array:
     >>> F.tanh([0.0, 1e4])
     array([0., 1.])
     """
-    return _core.activation("tanh", x, out)
+    return _activation("tanh", x, out)
 
 
 def tanh_backward(dout: ArrayLike, x: ArrayLike, out: Array | None = None) -> Array:
@@ -194,4 +195,4 @@ def tanh_backward(dout: ArrayLike, x: ArrayLike, out: Array | None = None) -> Ar
     >>> F.tanh_backward([2.0], [0.0])
     array([2.])
     """
-    return _core.activation_backward("tanh", dout, x, out)
+    return _activation_backward("tanh", dout, x, out)
