@@ -1,6 +1,7 @@
 //! How a product is cut: tiles, groups, blocks, and how much of k at a time.
 
-use super::kernel::{Coming, tile_vectors};
+use super::ahead::Coming;
+use super::kernel::tile_vectors;
 use super::product::{Join, Product};
 use super::slots::packed_rows;
 use super::{CHUNK, PANEL, caches};

@@ -24,6 +24,7 @@
 
 #![allow(unsafe_code)]
 
+mod ahead;
 mod blocks;
 mod chains;
 mod edge;
@@ -37,9 +38,10 @@ mod sums;
 #[cfg(test)]
 mod tests;
 
+pub use ahead::{Ahead, MOST_BUFFERS};
 pub use blocks::{Caches, caches};
 pub use grid::{LOCAL_LEN, LOCAL_ROW};
-pub use kernel::{Ahead, Epilogue, MOST_BUFFERS, Start};
+pub use kernel::{Epilogue, Start};
 pub use product::{Join, Operand, Product, Target, Tiles};
 pub use slots::packed_len;
 pub use sums::sum_rows;

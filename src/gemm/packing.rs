@@ -22,15 +22,11 @@ const FEWEST_K: usize = 128;
 /// apart, they all meet in one set of the first.
 const AHEAD: usize = 64;
 
-/// Whether there are tiles that pack A of these elements.
-pub(super) const fn can_pack<S: Simd, T: Element>() -> bool {
-    S::TILE_ROWS > FEWEST_ROWS && T::Vector::<S>::LANES == PANEL
-}
-
-/// Whether they do over a slice of so many k, in a product that takes `part` of k at a time: the slice at once, and long.
+/// Whether tiles pack A over a slice of so many k, in a product that takes `part` of k at a time: the slice at once, and long.
 #[inline(always)]
 pub(super) fn packs<S: Simd, T: Element>(depth: usize, part: usize) -> bool {
-    can_pack::<S, T>() && (FEWEST_K..=part).contains(&depth)
+    let can = const { S::TILE_ROWS > FEWEST_ROWS && T::Vector::<S>::LANES == PANEL };
+    can && (FEWEST_K..=part).contains(&depth)
 }
 
 /// Tiles of one height, one below the other, that fill their slots; its maker keeps the promises of [`run_tiles`].
@@ -92,11 +88,11 @@ impl<T: Element> Kernel for PackingTiles<'_, T> {
 /// A tile, and its rows of A where they lie: side by side for each k. Its maker keeps the promises of [`run_tiles`], and that a
 /// whole slot of A may be read there and written in the tile's.
 struct PackingTile<'a, T> {
-    pub t: &'a Tile<'a, T>,
-    pub shape: TileShape,
-    pub from: *const T,
+    t: &'a Tile<'a, T>,
+    shape: TileShape,
+    from: *const T,
     /// From one k to the next.
-    pub from_k: usize,
+    from_k: usize,
 }
 
 impl<T: Element> Kernel for PackingTile<'_, T> {

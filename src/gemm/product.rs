@@ -1,10 +1,11 @@
 //! A whole product, in blocks and tiles; the part of it that one thread does.
 
 use super::PANEL;
+use super::ahead::Ahead;
 use super::chains::{Chains, chained};
 use super::grid::Grid;
-use super::kernel::{Ahead, Epilogue, Start, Tile, TileShape, run_tiles};
-use super::packing::{PackingTiles, can_pack, packs};
+use super::kernel::{Epilogue, Start, Tile, TileShape, run_tiles};
+use super::packing::{PackingTiles, packs};
 use super::slots::{FillSlots, packed_depth, slot_rows};
 use crate::simd::{Element, Kernel, Simd, Vector};
 use std::ops::Range;
@@ -337,12 +338,8 @@ impl<T: Element> Product<T> {
                     columns: left,
                     epilogue,
                 };
-                let first = group.is_first && column == group.columns.start;
-                if const { can_pack::<S, T>() }
-                    && first
-                    && self.pack_a
-                    && packs::<S, T>(block.k.len(), grid.part)
-                {
+                let is_new = group.is_first && column == group.columns.start;
+                if is_new && self.pack_a && packs::<S, T>(block.k.len(), grid.part) {
                     simd.call(PackingTiles {
                         product: self,
                         grid,

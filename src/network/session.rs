@@ -6,7 +6,7 @@ use super::Network;
 use super::forward::Draw;
 use super::order::{Order, Plan};
 use super::step::{After, Apply, Step, StepOf};
-use super::workspace::{Purpose, Workspace};
+use super::workspace::Purpose;
 use crate::error::{Error, Result};
 use crate::gemm::pack::Source;
 use crate::loss::{Loss, Prepared};
@@ -256,12 +256,12 @@ impl<T: Element> Session<T> {
         space.forward = None;
         space.prepare(network, batch.rows, Purpose::Train);
         let mut ways = space.ways.of_now();
-        let own_inputs = if Workspace::are_few_inputs(network, batch.rows) {
-            (true, false)
-        } else {
+        let (own_inputs, own_timed) = if space.may_share_inputs(network, batch.rows) {
             ways.own_inputs.way()
+        } else {
+            (true, false)
         };
-        space.own_inputs = own_inputs.0;
+        space.own_inputs = own_inputs;
         let labels = match batch.targets {
             Targets::Classes(labels) => Some(labels),
             Targets::Dense(_) => None,
@@ -303,14 +303,14 @@ impl<T: Element> Session<T> {
         }
         let loss = AtomicU64::new(0);
         let norm = AtomicU64::new(0);
-        let beside = match after {
+        let (beside, beside_timed) = match after {
             After::Update(_) if phase::is_apart() => (false, false),
             After::Update(_) => ways.beside.way(),
             _ => (true, false),
         };
         let step = Step {
             network,
-            beside: beside.0,
+            beside,
             prepared: &self.prepared,
             options: self.options,
             space: &space,
@@ -328,14 +328,14 @@ impl<T: Element> Session<T> {
             loss: &loss,
             norm: &norm,
         };
-        let start = (beside.1 || own_inputs.1).then(Instant::now);
+        let start = (beside_timed || own_timed).then(Instant::now);
         let members = ways.sharing.run(flops, &|member| {
             isa.run(StepOf {
                 step: &step,
                 member,
             });
         });
-        let seconds = start.map_or(0.0, |start| start.elapsed().as_secs_f64());
+        let elapsed = start.map(|start| start.elapsed().as_secs_f64());
         let mean = f64::from_bits(loss.load(Ordering::Relaxed)) / total;
         if !mean.is_finite() {
             return Err(not_finite("the loss", mean));
@@ -343,14 +343,12 @@ impl<T: Element> Session<T> {
         // A trial of sharing, and a step that found its workers asleep, say nothing of the others.
         let members = members.unwrap_or(0);
         ways.members = ways.members.max(members);
-        if members == ways.members {
-            for (choice, (way, timed)) in [
-                (&mut ways.beside, beside),
-                (&mut ways.own_inputs, own_inputs),
-            ] {
-                if timed {
-                    choice.note(way, seconds / flops);
-                }
+        if let (Some(seconds), true) = (elapsed, members == ways.members) {
+            if beside_timed {
+                ways.beside.note(beside, seconds / flops);
+            }
+            if own_timed {
+                ways.own_inputs.note(own_inputs, seconds / flops);
             }
         }
         space.ways = ways;

@@ -76,10 +76,10 @@ impl<T: Element> Workspace<T> {
         }
     }
 
-    /// Whether the batch is so small that to pack it twice costs two threads less than a barrier. A larger one may be packed
-    /// twice while it leaves room in a thread's second-level cache: that depends on how near the cores are to each other.
-    pub fn are_few_inputs(network: &Network<T>, rows: usize) -> bool {
-        rows * network.inputs * size_of::<T>() <= caches().l1
+    /// Whether two threads that have copies of the batch of their own may do better to share one. Where the batch is small, to
+    /// pack it twice costs less than a barrier; else that depends on how near the cores are to each other.
+    pub fn may_share_inputs(&self, network: &Network<T>, rows: usize) -> bool {
+        self.inputs.len() > 1 && input_bytes(network, rows) > caches().l1
     }
 
     /// Whether this member has a copy of the batch of its own.
@@ -110,7 +110,8 @@ impl<T: Element> Workspace<T> {
         }
         let rows = rows.max(self.rows).max(1);
         let train = purpose == Purpose::Train;
-        let may_own = rows * network.inputs * size_of::<T>() <= caches().l2 / 2;
+        // Both forms leave no room in a second-level cache else.
+        let may_own = input_bytes(network, rows) <= caches().l2 / 2;
         let if_train = |len: usize| Aligned::zeros(if train { len } else { 0 });
         let space = |layer: &Layer| LayerSpace {
             out: Aligned::zeros(panels_len(rows, layer.outputs)),
@@ -153,4 +154,9 @@ impl<T: Element> Workspace<T> {
             ways: self.ways,
         };
     }
+}
+
+/// Bytes of so many rows of a network's input.
+fn input_bytes<T>(network: &Network<T>, rows: usize) -> usize {
+    rows * network.inputs * size_of::<T>()
 }
