@@ -293,7 +293,7 @@ impl<T: Element> Network<T> {
                         let read_by_others = member.count > 1 && (l > 0 || wanted.dx);
                         let ahead = update.state.ahead(
                             linear.weight,
-                            linear.outputs,
+                            linear.outputs.div_ceil(member.count),
                             linear.inputs,
                             read_by_others,
                         );

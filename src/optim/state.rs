@@ -160,8 +160,8 @@ impl<T: Element> State<T> {
     }
 
     /// Of the parameter that begins at `start` what its update will wait for, as memory to be written, rows `stride`
-    /// apart: the parameter and its slots, or, where they stay in the second-level cache from step to step, nothing;
-    /// but the parameter alone if other threads have read it since.
+    /// apart: the parameter and its slots, or, where `rows` of them, as many as a thread has, stay in its second-level cache
+    /// from step to step, nothing; but the parameter alone if other threads have read it since.
     pub fn ahead(
         &self,
         start: usize,

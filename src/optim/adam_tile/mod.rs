@@ -26,6 +26,8 @@ pub struct Constants {
     epsilon: f32,
     negative_rate: f32,
     keep: f32,
+    /// Whether `keep` changes anything: a multiplication that does not would take the multipliers from the products.
+    shrinks: u32,
 }
 
 impl Constants {
@@ -41,6 +43,7 @@ impl Constants {
             epsilon: rule.epsilon.to_f64() as f32,
             negative_rate: rule.negative_rate.to_f64() as f32,
             keep: rule.keep.to_f64() as f32,
+            shrinks: u32::from(rule.keep != T::ONE),
         }
     }
 }
