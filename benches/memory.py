@@ -201,7 +201,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--epochs", type=options.count, default=3, metavar="N", help="over the file, default 3")
     add("--threads", type=options.count, default=threads, metavar="N", help="default 2")
     add("--file-only", action="store_true", help="only the epochs over the file")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.folder is not None and not Path(args.folder).is_dir():
+        parser.error(f"--folder {args.folder}: no such folder")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -64,3 +64,9 @@ def test_a_mapped_file_is_learned_without_being_kept(tmp_path: Path) -> None:
     assert int(found["share of the speed in memory"].split()[0]) > 0
     assert 0 < int(found["added to the process's own memory"].split()[0]) < 100
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    done = run("--folder", str(tmp_path / "none"), module="benches.memory")
+    assert done.returncode == 2
+    assert "no such folder" in done.stderr
