@@ -7,6 +7,9 @@
 
 #![allow(unsafe_code)]
 
+#[path = "timing/median.rs"]
+mod median;
+
 use _core::activation::Activation;
 use _core::buffer::Flat;
 use _core::gemm::pack::Source;
@@ -17,6 +20,7 @@ use _core::peak::fma_peak;
 use _core::phase::{self, PHASES, Phase};
 use _core::pool::set_num_threads;
 use _core::simd::Isa;
+use median::median;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -106,12 +110,6 @@ fn flops(sizes: &[usize], batch: usize, phase: Phase) -> f64 {
     }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|a| !a.starts_with('-'));
     let threads = arguments
@@ -166,7 +164,7 @@ fn main() {
             phase::take();
             let times: Vec<_> = (0..rounds).map(|_| (step(), phase::take())).collect();
             let after = fma_peak::<f32>(isa, 0.05);
-            let whole = median(times.iter().map(|(step, _)| *step));
+            let whole = median(times.iter().map(|(step, _)| *step).collect());
             println!(
                 "updates {}: {:.1} µs, {:.0} GFLOP/s; peak {:.0} and {:.0} GFLOP/s",
                 if apart { "apart" } else { "as they are" },
@@ -176,7 +174,7 @@ fn main() {
                 after / 1e9
             );
             for (number, phase) in PHASES.into_iter().enumerate() {
-                let seconds = median(times.iter().map(|(_, phases)| phases[number]));
+                let seconds = median(times.iter().map(|(_, phases)| phases[number]).collect());
                 let rate = flops(sizes, batch, phase) / threads as f64 / seconds;
                 let of_peak = if rate > 0.0 && seconds > 0.0 {
                     format!(

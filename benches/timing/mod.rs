@@ -1,6 +1,9 @@
 //! What the micro-benchmarks share.
 
+mod median;
+
 use _core::simd::Isa;
+use median::median;
 use std::time::Instant;
 
 /// The instruction set that the first argument names; the best one without it.
@@ -18,7 +21,7 @@ pub fn isa() -> Isa {
 
 /// The median seconds of a call, of so many rounds of `calls` calls.
 pub fn seconds(rounds: usize, calls: usize, mut call: impl FnMut()) -> f64 {
-    let mut times: Vec<f64> = (0..rounds)
+    let times = (0..rounds)
         .map(|_| {
             let start = Instant::now();
             for _ in 0..calls {
@@ -27,6 +30,5 @@ pub fn seconds(rounds: usize, calls: usize, mut call: impl FnMut()) -> f64 {
             start.elapsed().as_secs_f64() / calls as f64
         })
         .collect();
-    times.sort_by(f64::total_cmp);
-    times[rounds / 2]
+    median(times)
 }

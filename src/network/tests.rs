@@ -13,4 +13,5 @@ mod passes;
 mod plain;
 mod rows;
 mod steps;
+mod threads;
 mod weights;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from every_layer import LAYERS, inputs
 
 onnx = pytest.importorskip("onnx")
 from onnx.reference import ReferenceEvaluator  # noqa: E402
@@ -11,32 +12,8 @@ from onnx.reference import ReferenceEvaluator  # noqa: E402
 import nnrs.onnx  # noqa: E402
 from nnrs import nn  # noqa: E402
 
-LAYERS = {
-    "relu": nn.ReLU,
-    "leaky_relu": lambda: nn.LeakyReLU(0.2),
-    "elu": lambda: nn.ELU(0.7),
-    "selu": nn.SELU,
-    "gelu": nn.GELU,
-    "gelu_tanh": lambda: nn.GELU("tanh"),
-    "silu": nn.SiLU,
-    "mish": nn.Mish,
-    "softplus": nn.Softplus,
-    "softplus_beta": lambda: nn.Softplus(2.5),
-    "sigmoid": nn.Sigmoid,
-    "tanh": nn.Tanh,
-    "step": nn.Step,
-    "softmax": nn.Softmax,
-    "log_softmax": nn.LogSoftmax,
-    "identity": nn.Identity,
-    "dropout": lambda: nn.Dropout(0.3),
-    "flatten": nn.Flatten,
-}
 # ONNX holds their constants as float32, and its evaluator's GELU takes rounded ones.
 COARSE = {"leaky_relu", "elu", "selu", "gelu", "gelu_tanh"}
-
-
-def inputs(dtype="float32", rows=9, columns=4):
-    return (3 * np.random.default_rng(0).normal(size=(rows, columns))).astype(dtype)
 
 
 def evaluate(path, x):

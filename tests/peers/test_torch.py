@@ -7,36 +7,12 @@ from collections import OrderedDict
 
 import numpy as np
 import pytest
+from every_layer import LAYERS, inputs
 
 torch = pytest.importorskip("torch")
 
 import nnrs.torch  # noqa: E402
 from nnrs import nn  # noqa: E402
-
-LAYERS = {
-    "relu": nn.ReLU,
-    "leaky_relu": lambda: nn.LeakyReLU(0.2),
-    "elu": lambda: nn.ELU(0.7),
-    "selu": nn.SELU,
-    "gelu": nn.GELU,
-    "gelu_tanh": lambda: nn.GELU("tanh"),
-    "silu": nn.SiLU,
-    "mish": nn.Mish,
-    "softplus": nn.Softplus,
-    "softplus_beta": lambda: nn.Softplus(2.5),
-    "sigmoid": nn.Sigmoid,
-    "tanh": nn.Tanh,
-    "step": nn.Step,
-    "softmax": nn.Softmax,
-    "log_softmax": nn.LogSoftmax,
-    "identity": nn.Identity,
-    "dropout": lambda: nn.Dropout(0.3),
-    "flatten": nn.Flatten,
-}
-
-
-def inputs(dtype="float32", rows=9, columns=4):
-    return (3 * np.random.default_rng(0).normal(size=(rows, columns))).astype(dtype)
 
 
 def outputs(module, x):
