@@ -48,6 +48,14 @@ pub struct Batch<'a, T> {
     pub upcoming: &'a [u32],
 }
 
+impl<T> Batch<'_, T> {
+    /// The number of the batch's row r in the arrays.
+    #[inline(always)]
+    pub fn row(&self, r: usize) -> usize {
+        self.picks.map_or(r, |picks| picks[r] as usize)
+    }
+}
+
 /// One training run of a network.
 pub struct Session<T> {
     network: Arc<Network<T>>,
@@ -59,7 +67,6 @@ pub struct Session<T> {
     pub step: u64,
     weights: Vec<f64>,
     norms: Vec<f64>,
-    labels: Vec<i64>,
     order: Option<Order>,
 }
 
@@ -92,7 +99,6 @@ impl<T: Element> Session<T> {
             step: 0,
             weights: Vec::new(),
             norms: Vec::new(),
-            labels: Vec::new(),
             order: None,
         })
     }
@@ -256,7 +262,7 @@ impl<T: Element> Session<T> {
         space.forward = None;
         space.prepare(network, batch.rows, Purpose::Train);
         let mut ways = space.ways.of_now();
-        let (own_inputs, own_timed) = if space.may_share_inputs(network, batch.rows) {
+        let (own_inputs, own_timed) = if space.may_share_inputs(network, batch) {
             ways.own_inputs.way()
         } else {
             (true, false)
@@ -266,29 +272,12 @@ impl<T: Element> Session<T> {
             Targets::Classes(labels) => Some(labels),
             Targets::Dense(_) => None,
         };
-        // Labels of a shuffled batch, side by side for the panels.
-        if let (Some(labels), Some(picks)) = (labels, batch.picks) {
-            self.labels.clear();
-            self.labels
-                .extend(picks.iter().map(|&row| labels[row as usize]));
-        }
-        let labels = labels.map(|labels| {
-            if batch.picks.is_some() {
-                &self.labels[..]
-            } else {
-                labels
-            }
-        });
         let weighted =
             batch.sample_weight.is_some() || (labels.is_some() && self.loss.is_weighted());
         let total = if weighted {
             self.weights.resize(batch.rows, 0.0);
-            let given = match batch.targets {
-                Targets::Classes(labels) => Some(labels),
-                Targets::Dense(_) => None,
-            };
             self.loss.row_weights(
-                given,
+                labels,
                 batch.picks,
                 batch.rows,
                 batch.sample_weight,
@@ -315,7 +304,6 @@ impl<T: Element> Session<T> {
             options: self.options,
             space: &space,
             batch,
-            labels,
             weights: weighted.then_some(&self.weights[..]),
             divisor: total_weight.unwrap_or(total),
             draw: Draw {
@@ -383,8 +371,10 @@ impl<T: Element> Session<T> {
         let order = Order::of(isa, &mut self.order, plan, data.rows, self.seed)?;
         let picks = &order.picks[plan.start..plan.stop.min(order.picks.len()).max(plan.start)];
         let outcome = (|| {
+            // All rows are checked in the order in which they are named, which as a rule is that in which they lie.
+            let all = picks.len() == order.picks.len();
             self.check(&Batch {
-                picks: Some(picks),
+                picks: if all { plan.rows } else { Some(picks) },
                 rows: picks.len(),
                 ..*data
             })?;

@@ -34,7 +34,6 @@ pub(super) struct Step<'a, T> {
     pub options: Options,
     pub space: &'a Workspace<T>,
     pub batch: &'a Batch<'a, T>,
-    pub labels: Option<&'a [i64]>,
     pub weights: Option<&'a [f64]>,
     /// The gradient is that of Σ weight · loss / divisor.
     pub divisor: f64,
@@ -154,7 +153,7 @@ impl<T: Element> Step<'_, T> {
         let last = &space.layers[network.layers.len() - 1];
         let first = panel * PANEL;
         let count = PANEL.min(self.batch.rows - first);
-        let mut factors = [T::ZERO; PANEL];
+        let (mut factors, mut labels) = ([T::ZERO; PANEL], [0; PANEL]);
         for (r, factor) in factors.iter_mut().enumerate().take(count) {
             *factor =
                 T::from_f64(self.weights.map_or(1.0, |weights| weights[first + r]) / self.divisor);
@@ -163,9 +162,15 @@ impl<T: Element> Step<'_, T> {
         let range = at..at + network.outputs * PANEL;
         // SAFETY: the outputs were finished before a barrier or, as the targets, by this member; the rest is the caller's.
         unsafe {
-            let targets = match self.labels {
-                Some(labels) => PanelTargets::Classes(&labels[first..first + count]),
-                None => PanelTargets::Dense(share(&space.targets).read(range.clone())),
+            let targets = match self.batch.targets {
+                Targets::Classes(all) => {
+                    let labels = &mut labels[..count];
+                    for (r, label) in labels.iter_mut().enumerate() {
+                        *label = all[self.batch.row(first + r)];
+                    }
+                    PanelTargets::Classes(labels)
+                }
+                Targets::Dense(_) => PanelTargets::Dense(share(&space.targets).read(range.clone())),
             };
             let logits = share(&last.out).read(range.clone());
             let gradient = share(&last.gradient).write(range);

@@ -5,7 +5,6 @@
 
 use super::session::{Batch, Targets};
 use crate::buffer::LINE;
-use crate::gemm::pack::Source;
 use crate::simd::{Element, prefetch_far};
 use std::cell::Cell;
 use std::ops::Range;
@@ -18,8 +17,8 @@ const MOST: usize = 8;
 
 /// Rows of the next batch that one thread will pack.
 pub struct Upcoming<'a, T> {
-    x: Source<'a, T>,
-    targets: Option<Source<'a, T>>,
+    /// The batch before it, of the same arrays.
+    batch: &'a Batch<'a, T>,
     /// Elements of a row that are asked for.
     elements: usize,
     /// Rows that are asked for at a time.
@@ -30,19 +29,11 @@ pub struct Upcoming<'a, T> {
 
 impl<'a, T: Element> Upcoming<'a, T> {
     /// Of rows of so many elements; `rows` are those of a batch that this thread packs.
-    pub fn of(batch: &Batch<'a, T>, features: usize, rows: Range<usize>) -> Self {
-        let picked = |source: Source<'a, T>| Source {
-            picks: Some(batch.upcoming),
-            ..source
-        };
+    pub fn of(batch: &'a Batch<'a, T>, features: usize, rows: Range<usize>) -> Self {
         let elements = features.min(MOST * LINE / size_of::<T>());
         let lines = (elements * size_of::<T>()).div_ceil(LINE) + 1;
         Self {
-            x: picked(batch.x),
-            targets: match batch.targets {
-                Targets::Dense(source) => Some(picked(source)),
-                Targets::Classes(_) => None,
-            },
+            batch,
             elements,
             together: TOGETHER.div_ceil(lines),
             next: Cell::new(rows.start),
@@ -56,9 +47,11 @@ impl<'a, T: Element> Upcoming<'a, T> {
         let first = self.next.get();
         let end = self.end.min(first + self.together);
         for row in first..end {
-            ask(self.x.row(row), self.elements);
-            if let Some(targets) = &self.targets {
-                ask(targets.row(row), 1);
+            let row = self.batch.upcoming[row] as usize;
+            ask(self.batch.x.from_row(row).start, self.elements);
+            match self.batch.targets {
+                Targets::Dense(source) => prefetch_far(source.from_row(row).start.cast()),
+                Targets::Classes(labels) => prefetch_far(labels.as_ptr().wrapping_add(row).cast()),
             }
         }
         self.next.set(first.max(end));
@@ -78,6 +71,7 @@ fn ask<T>(row: *const T, elements: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gemm::pack::Source;
 
     #[test]
     fn all_rows_are_asked_for_and_no_more() {

@@ -1,5 +1,6 @@
 //! What one pass over a batch writes, allocated once for the largest batch seen.
 
+use super::session::Batch;
 use super::ways::Ways;
 use super::{Layer, Network};
 use crate::buffer::Aligned;
@@ -77,9 +78,11 @@ impl<T: Element> Workspace<T> {
     }
 
     /// Whether two threads that have copies of the batch of their own may do better to share one. Where the batch is small, to
-    /// pack it twice costs less than a barrier; else that depends on how near the cores are to each other.
-    pub fn may_share_inputs(&self, network: &Network<T>, rows: usize) -> bool {
-        self.inputs.len() > 1 && input_bytes(network, rows) > caches().l1
+    /// fetch and pack it twice costs less than a barrier; else that depends on how near the cores are to each other. Rows that
+    /// lie anywhere take longer to fetch.
+    pub fn may_share_inputs(&self, network: &Network<T>, batch: &Batch<'_, T>) -> bool {
+        let small = caches().l1 / if batch.picks.is_some() { 4 } else { 1 };
+        self.inputs.len() > 1 && input_bytes(network, batch.rows) > small
     }
 
     /// Whether this member has a copy of the batch of its own.
