@@ -53,6 +53,9 @@ impl<'a, T: Element> Upcoming<'a, T> {
                 Targets::Dense(source) => prefetch_far(source.from_row(row).start.cast()),
                 Targets::Classes(labels) => prefetch_far(labels.as_ptr().wrapping_add(row).cast()),
             }
+            if let Some(weights) = self.batch.sample_weight {
+                prefetch_far(weights.as_ptr().wrapping_add(row).cast());
+            }
         }
         self.next.set(first.max(end));
     }
