@@ -11,7 +11,8 @@ use crate::activation::{self, Activation};
 use crate::buffer::{Aligned, with_scratch};
 use crate::gemm::pack::{Scale, Source, pack_rows};
 use crate::gemm::{
-    Ahead, Epilogue, Join, Operand, PANEL, Product, Start, Target, padded, panel_stride, panels_len,
+    Ahead, Epilogue, Join, Operand, PANEL, Product, Start, Target, caches, padded, panel_stride,
+    panels_len,
 };
 use crate::network::{Network, Rowwise};
 use crate::pool::{self, Member, Shared};
@@ -30,6 +31,8 @@ pub struct Predictor<T> {
     /// Elements from row to row of an intermediate result.
     row: usize,
     flops: f64,
+    /// Whether the weights are more than the last cache is likely to keep beside those of others.
+    is_far: bool,
     isa: Isa,
     threads: Option<usize>,
 }
@@ -45,6 +48,9 @@ struct Layer {
 
 /// Rows that pass through all layers together: their intermediate results stay in the second-level cache.
 const BLOCK_ROWS: usize = 112;
+
+/// The k after which more of far weights are asked for.
+const ASK_EVERY: usize = 16;
 
 struct Pack<'a, T> {
     weights: &'a [T],
@@ -119,6 +125,7 @@ impl<T: Element> Predictor<T> {
             outputs: network.outputs,
             scale: network.scale.clone(),
             layers,
+            is_far: len * size_of::<T>() > caches().l3 / 4,
             numbers,
             // A line more than whole lines, so that rows do not meet in the same cache sets.
             row: padded(widest) + PANEL,
@@ -254,11 +261,18 @@ unsafe fn block_of_rows<'a, S: Simd, T: Element>(
         let relu = layer.activation == Activation::Relu;
         let plain = layer.rowwise.is_none() && (relu || layer.activation == Activation::Identity);
         if let Some([weights, bias]) = layer.linear {
+            let a = Operand::plain(input, stride, 1);
+            // A single row of tiles would ask for as many lines as it reads, and waits for these alone as well.
+            let (a, ahead) = if p.is_far && count > S::TILE_ROWS {
+                (a.in_blocks(ASK_EVERY), Ahead::columns())
+            } else {
+                (a, Ahead::nothing())
+            };
             let product = Product {
                 rows: count,
                 columns: layer.outputs,
                 k: layer.inputs,
-                a: Operand::plain(input, stride, 1),
+                a,
                 b: p.numbers[weights..].as_ptr(),
                 b_panel: panel_stride(layer.inputs),
                 c: Target {
@@ -275,7 +289,7 @@ unsafe fn block_of_rows<'a, S: Simd, T: Element>(
                     local: false,
                 },
                 join: Join::of(layer.outputs, layer.inputs),
-                ahead: Ahead::nothing(),
+                ahead,
                 pack_a: false,
             };
             // SAFETY: `count` rows of the input and of the target, and the packed weights and bias of this layer.

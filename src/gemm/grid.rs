@@ -22,7 +22,7 @@ pub(super) struct Grid {
     /// Vectors and columns in a whole group.
     pub vectors: usize,
     pub width: usize,
-    /// The next group of a sum over the batch, where not all of B stays in the second-level cache.
+    /// The next group, where not all of B stays in the second-level cache and that pays.
     pub coming: Option<Coming>,
     /// Row tiles in a block.
     block: usize,
@@ -69,10 +69,12 @@ impl Grid {
             Join::Chunks { .. } => CHUNK,
         };
         let is_sum = matches!(product.join, Join::Chunks { .. });
-        let coming = (is_sum && product.columns * product.k > half_l2).then(|| Coming {
+        let asks = is_sum || product.ahead.columns;
+        let coming = (asks && product.columns * product.k > half_l2).then(|| Coming {
             distance: width / PANEL * product.b_panel,
             panels: width / PANEL,
-            lines: (product.k.min(part) * PANEL * size_of::<T>() / LINE).div_ceil(block),
+            lines: (product.k.min(part) * PANEL * size_of::<T>() / LINE)
+                .div_ceil(block.min(tiles.max(1))),
         });
         Self {
             tiles,

@@ -37,6 +37,8 @@ pub(super) const STORE: u8 = 0;
 pub(super) const ADD: u8 = 1;
 pub(super) const RELU: u8 = 2;
 pub(super) const RELU_MASK: u8 = 3;
+/// As RELU, in a tile that asks for what comes: the smallest nets notice a test for it.
+const ASKING_RELU: u8 = 4;
 
 /// One tile's operands. Distances are in elements.
 #[derive(Clone, Copy)]
@@ -224,7 +226,7 @@ pub(super) unsafe fn finish<
                 let at = c.add(t.c_at::<T::Vector<S>>(r, j));
                 let result = match EPILOGUE {
                     ADD => T::Vector::<S>::load(simd, at) + sum,
-                    RELU => T::Vector::<S>::select(sum.le(zero), zero, sum),
+                    RELU | ASKING_RELU => T::Vector::<S>::select(sum.le(zero), zero, sum),
                     RELU_MASK => {
                         let kept = t.kept.add(row * t.c_row + t.c_at::<T::Vector<S>>(r, j));
                         let kept = T::Vector::<S>::load(simd, kept);
@@ -286,9 +288,9 @@ unsafe fn tile<S: Simd, T: Element, const R: usize, const V: usize, const EPILOG
     }
 }
 
-/// Whether a tile asks for what comes: those of a sum over the batch, but for its edges.
+/// Whether a tile asks for what comes: those of a sum over the batch or of a prediction, but for their edges.
 const fn asks<S: Simd>(rows: usize, vectors: usize, epilogue: u8) -> bool {
-    rows > 2 && vectors == S::TILE_VECTORS && (epilogue == STORE || epilogue == ADD)
+    rows > 2 && vectors == S::TILE_VECTORS && matches!(epilogue, STORE | ADD | ASKING_RELU)
 }
 
 /// `count` tiles of one shape as a function of its own, so that the register allocator sees it alone.
@@ -324,6 +326,9 @@ fn run_shape<S: Simd, T: Element, const R: usize, const V: usize>(
         match epilogue {
             Epilogue::Store => simd.call(Shape::<T, R, V, STORE> { t, count }),
             Epilogue::Add => simd.call(Shape::<T, R, V, ADD> { t, count }),
+            Epilogue::Relu if const { asks::<S>(R, V, ASKING_RELU) } && t.coming.is_some() => {
+                simd.call(Shape::<T, R, V, ASKING_RELU> { t, count });
+            }
             Epilogue::Relu => simd.call(Shape::<T, R, V, RELU> { t, count }),
             Epilogue::ReluMask => simd.call(Shape::<T, R, V, RELU_MASK> { t, count }),
         }

@@ -32,6 +32,15 @@ impl<T> Operand<T> {
             k_block: usize::MAX,
         }
     }
+
+    /// The same, in blocks of so many k: with each a tile asks for some of what comes.
+    pub fn in_blocks(self, k_block: usize) -> Self {
+        Self {
+            k_block,
+            block: k_block * self.k,
+            ..self
+        }
+    }
 }
 
 /// C (rows × columns), and what it becomes.

@@ -331,40 +331,47 @@ fn check_layer<T: Scalar>(isa: Isa, outputs: usize, inputs: usize, batch: usize,
         }
     }
 
-    // Prediction over packed weights: the roles of the operands exchanged, the same chains.
+    // Prediction over packed weights: the roles of the operands exchanged, the same chains; asking for nothing, or for far
+    // weights.
     let (packed_weights, _) = pack(isa, &weights, outputs, inputs);
-    let mut y = Aligned::<T>::zeros(batch * outputs);
-    let prediction = Product {
-        rows: batch,
-        columns: outputs,
-        k: inputs,
-        a: Operand::plain(x.as_ptr(), inputs, 1),
-        b: packed_weights.as_ptr(),
-        b_panel: panel_stride(inputs),
-        c: Target {
-            start: y.as_mut_ptr(),
-            row: outputs,
-            panel: PANEL,
-            begin: Start::Columns(bias.as_ptr()),
-            epilogue: Epilogue::Relu,
-            kept: null(),
-            local: false,
-        },
-        join: Join::of(outputs, inputs),
-        ahead: Ahead::nothing(),
-        pack_a: false,
-    };
-    isa.run(Call(InParts {
-        product: &prediction,
-        parts,
-    }));
-    for r in 0..batch {
-        for o in 0..outputs {
-            let (got, want) = (y[r * outputs + o], z[panel_at(outputs, r, o)]);
-            assert!(
-                same(got, want),
-                "{what}: y[{r}, {o}] = {got}, in training {want}"
-            );
+    let plain = Operand::plain(x.as_ptr(), inputs, 1);
+    for (a, ahead) in [
+        (plain, Ahead::nothing()),
+        (plain.in_blocks(16), Ahead::columns()),
+    ] {
+        let mut y = Aligned::<T>::zeros(batch * outputs);
+        let prediction = Product {
+            rows: batch,
+            columns: outputs,
+            k: inputs,
+            a,
+            b: packed_weights.as_ptr(),
+            b_panel: panel_stride(inputs),
+            c: Target {
+                start: y.as_mut_ptr(),
+                row: outputs,
+                panel: PANEL,
+                begin: Start::Columns(bias.as_ptr()),
+                epilogue: Epilogue::Relu,
+                kept: null(),
+                local: false,
+            },
+            join: Join::of(outputs, inputs),
+            ahead,
+            pack_a: false,
+        };
+        isa.run(Call(InParts {
+            product: &prediction,
+            parts,
+        }));
+        for r in 0..batch {
+            for o in 0..outputs {
+                let (got, want) = (y[r * outputs + o], z[panel_at(outputs, r, o)]);
+                assert!(
+                    same(got, want),
+                    "{what}: y[{r}, {o}] = {got}, in training {want}"
+                );
+            }
         }
     }
 }
@@ -407,6 +414,7 @@ fn products_past_each_block() {
     for isa in Isa::available() {
         for (outputs, inputs, batch) in [
             (1037, 70, 33),
+            (1037, 270, 33),
             (13, 1037, 270),
             (70, 33, 1037),
             (5, 5003, 17),
