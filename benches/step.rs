@@ -2,8 +2,8 @@
 //! [ISA [NET]]]`, a net by its number below.
 //!
 //! Adam with cross-entropy. For each net the median step and, of the calling thread, the median of each phase, its share and its
-//! GFLOP/s in per cent of the FMA peak measured before and after: as the step is, where updates may go on beside the products of
-//! their gradients, and with both apart.
+//! GFLOP/s in per cent of a core's FMA peak, measured before and after with all threads at work: as the step is, where updates
+//! may go on beside the products of their gradients, and with both apart.
 
 #![allow(unsafe_code)]
 
@@ -100,6 +100,20 @@ fn compiled(sizes: &[usize]) -> Trained {
     Trained { session, state }
 }
 
+/// Operations a second of a core, all threads at work at once.
+fn peak_of_a_core(isa: Isa, threads: usize) -> f64 {
+    let peak = || fma_peak::<f32>(isa, 0.05);
+    let sum: f64 = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(peak)).collect();
+        let own = peak();
+        own + others
+            .into_iter()
+            .map(|other| other.join().expect("a peak"))
+            .sum::<f64>()
+    });
+    sum / threads as f64
+}
+
 /// Operations of each phase that has any to speak of.
 fn flops(sizes: &[usize], batch: usize, phase: Phase) -> f64 {
     let product = |pair: &[usize]| 2.0 * (pair[0] * pair[1] * batch) as f64;
@@ -122,7 +136,7 @@ fn main() {
         .next()
         .map(|a| a.parse().expect("the number of a net"));
     set_num_threads(threads);
-    let mut peak = fma_peak::<f32>(isa, 0.05);
+    let mut peak = peak_of_a_core(isa, threads);
     println!("{isa:?}, {threads} threads; µs and GFLOP/s of one thread");
     for (number, (sizes, batch)) in NETS.into_iter().enumerate() {
         if only.is_some_and(|only| only != number) {
@@ -163,7 +177,7 @@ fn main() {
             }
             phase::take();
             let times: Vec<_> = (0..rounds).map(|_| (step(), phase::take())).collect();
-            let after = fma_peak::<f32>(isa, 0.05);
+            let after = peak_of_a_core(isa, threads);
             let whole = median(times.iter().map(|(step, _)| *step).collect());
             println!(
                 "updates {}: {:.1} µs, {:.0} GFLOP/s; peak {:.0} and {:.0} GFLOP/s",

@@ -1,7 +1,8 @@
 //! The next batch: its rows are asked for while this one is at work.
 //!
 //! Rows that an epoch picks in random order lie anywhere in memory, and a core waits for no more than some sixteen lines at
-//! a time. A few are asked for with every finished block of a product, so that they are near when they are packed.
+//! a time. A few are asked for with every finished block of a product, with their targets and weights, so that they are near
+//! when they are packed.
 
 use super::session::{Batch, Targets};
 use crate::buffer::LINE;
