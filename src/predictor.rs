@@ -261,13 +261,11 @@ unsafe fn block_of_rows<'a, S: Simd, T: Element>(
         let relu = layer.activation == Activation::Relu;
         let plain = layer.rowwise.is_none() && (relu || layer.activation == Activation::Identity);
         if let Some([weights, bias]) = layer.linear {
-            let a = Operand::plain(input, stride, 1);
-            // A single row of tiles would ask for as many lines as it reads, and waits for these alone as well.
-            let (a, ahead) = if p.is_far && count > S::TILE_ROWS {
-                (a.in_blocks(ASK_EVERY), Ahead::columns())
-            } else {
-                (a, Ahead::nothing())
-            };
+            let mut a = Operand::plain(input, stride, 1);
+            // One row of tiles would ask for as many lines as it reads.
+            if p.is_far && count > S::TILE_ROWS {
+                a = a.in_blocks(ASK_EVERY);
+            }
             let product = Product {
                 rows: count,
                 columns: layer.outputs,
@@ -289,7 +287,7 @@ unsafe fn block_of_rows<'a, S: Simd, T: Element>(
                     local: false,
                 },
                 join: Join::of(layer.outputs, layer.inputs),
-                ahead,
+                ahead: Ahead::nothing(),
                 pack_a: false,
             };
             // SAFETY: `count` rows of the input and of the target, and the packed weights and bias of this layer.

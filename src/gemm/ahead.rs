@@ -14,9 +14,6 @@ pub struct Ahead<T> {
     pub buffers: [*const T; MOST_BUFFERS],
     pub count: usize,
     pub row: usize,
-    /// Whether B lies beyond the second-level cache, as only sums over a batch may find by themselves: the next group of its
-    /// columns is asked for as well.
-    pub columns: bool,
 }
 
 /// Operands that are read after the tile, asked for into the second-level cache, a few lines with each block of its k.
@@ -38,15 +35,6 @@ impl<T> Ahead<T> {
             buffers: [std::ptr::null(); MOST_BUFFERS],
             count: 0,
             row: 0,
-            columns: false,
-        }
-    }
-
-    /// The next group of B's columns alone. A's blocks of k say how often: see [`Operand::in_blocks`](super::Operand::in_blocks).
-    pub fn columns() -> Self {
-        Self {
-            columns: true,
-            ..Self::nothing()
         }
     }
 

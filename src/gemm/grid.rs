@@ -22,7 +22,7 @@ pub(super) struct Grid {
     /// Vectors and columns in a whole group.
     pub vectors: usize,
     pub width: usize,
-    /// The next group, where not all of B stays in the second-level cache and that pays.
+    /// The next group, where A lies in blocks of k and not all of B stays in the second-level cache.
     pub coming: Option<Coming>,
     /// Row tiles in a block.
     block: usize,
@@ -68,14 +68,13 @@ impl Grid {
             Join::Interleaved => product.k,
             Join::Chunks { .. } => CHUNK,
         };
-        let is_sum = matches!(product.join, Join::Chunks { .. });
-        let asks = is_sum || product.ahead.columns;
-        let coming = (asks && product.columns * product.k > half_l2).then(|| Coming {
-            distance: width / PANEL * product.b_panel,
-            panels: width / PANEL,
-            lines: (product.k.min(part) * PANEL * size_of::<T>() / LINE)
-                .div_ceil(block.min(tiles.max(1))),
-        });
+        let coming =
+            (product.a.is_in_blocks() && product.columns * product.k > half_l2).then(|| Coming {
+                distance: width / PANEL * product.b_panel,
+                panels: width / PANEL,
+                lines: (product.k.min(part) * PANEL * size_of::<T>() / LINE)
+                    .div_ceil(block.min(tiles.max(1))),
+            });
         Self {
             tiles,
             tile_rows,

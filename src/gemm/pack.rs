@@ -13,6 +13,12 @@ use crate::pool::Shared;
 use crate::simd::{Element, Kernel, Simd, Vector};
 use std::ops::Range;
 
+/// The number that row r of a batch has in the arrays from which it picks.
+#[inline(always)]
+pub fn picked(picks: Option<&[u32]>, r: usize) -> usize {
+    picks.map_or(r, |picks| picks[r] as usize)
+}
+
 /// A row-major matrix of any strides, in elements of T; rows may be picked by number.
 #[derive(Clone, Copy)]
 pub struct Source<'a, T> {
@@ -54,7 +60,7 @@ impl<'a, T> Source<'a, T> {
     /// Where row r begins.
     #[inline(always)]
     pub fn row(&self, r: usize) -> *const T {
-        let r = self.picks.map_or(r, |picks| picks[r] as usize);
+        let r = picked(self.picks, r);
         self.start.wrapping_offset(r as isize * self.row_stride)
     }
 }

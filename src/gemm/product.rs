@@ -33,13 +33,18 @@ impl<T> Operand<T> {
         }
     }
 
-    /// The same, in blocks of so many k: with each a tile asks for some of what comes.
+    /// The same, in blocks of so many k: with each a tile asks for some of what comes, as in a sum over the batch.
     pub fn in_blocks(self, k_block: usize) -> Self {
         Self {
             k_block,
             block: k_block * self.k,
             ..self
         }
+    }
+
+    #[inline(always)]
+    pub(super) fn is_in_blocks(&self) -> bool {
+        self.k_block != usize::MAX
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{Loss, LossKind};
 use crate::error::{Error, Result};
 use crate::gemm::CHUNK;
+use crate::gemm::pack::picked;
 
 fn counts(weight: f64) -> bool {
     weight >= 0.0 && weight.is_finite()
@@ -47,14 +48,13 @@ impl Loss {
         out: &mut [f64],
     ) -> Result<f64> {
         assert!(out.len() == rows && picks.is_none_or(|picks| picks.len() >= rows));
-        let row = |r: usize| picks.map_or(r, |picks| picks[r] as usize);
         let classes = labels.zip(self.class_weight.as_deref());
         let inside = matches!(self.kind, LossKind::CrossEntropy { label_smoothing } if label_smoothing > 0.0);
         let mut total = 0.0;
         for (chunk, out) in out.chunks_mut(CHUNK).enumerate() {
             let mut sum = 0.0;
             for (r, out) in out.iter_mut().enumerate() {
-                let row = row(chunk * CHUNK + r);
+                let row = picked(picks, chunk * CHUNK + r);
                 let weight = sample_weight.map_or(1.0, |weights| weights[row]);
                 if !counts(weight) {
                     return Err(Error::Value(format!(

@@ -48,14 +48,6 @@ pub struct Batch<'a, T> {
     pub upcoming: &'a [u32],
 }
 
-impl<T> Batch<'_, T> {
-    /// The number of the batch's row r in the arrays.
-    #[inline(always)]
-    pub fn row(&self, r: usize) -> usize {
-        self.picks.map_or(r, |picks| picks[r] as usize)
-    }
-}
-
 /// One training run of a network.
 pub struct Session<T> {
     network: Arc<Network<T>>,

@@ -8,7 +8,7 @@ use super::forward::{Draw, share};
 use super::session::{Batch, Options, Targets};
 use super::upcoming::Upcoming;
 use super::workspace::Workspace;
-use crate::gemm::pack::pack_rows;
+use crate::gemm::pack::{pack_rows, picked};
 use crate::gemm::{PANEL, panel_stride};
 use crate::loss::{self, PanelTargets, Prepared, SumLosses};
 use crate::optim::{Clip, State, clip_scale};
@@ -166,7 +166,7 @@ impl<T: Element> Step<'_, T> {
                 Targets::Classes(all) => {
                     let labels = &mut labels[..count];
                     for (r, label) in labels.iter_mut().enumerate() {
-                        *label = all[self.batch.row(first + r)];
+                        *label = all[picked(self.batch.picks, first + r)];
                     }
                     PanelTargets::Classes(labels)
                 }
