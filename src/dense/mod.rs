@@ -10,7 +10,9 @@ mod tests;
 pub use gradients::linear_backward;
 pub use linear::linear;
 
-use crate::gemm::{Ahead, Epilogue, Join, Operand, PANEL, Product, Start, Target, panel_stride};
+use crate::gemm::{
+    Ahead, Epilogue, Join, Operand, PANEL, Product, Start, Target, caches, panel_stride,
+};
 use std::ptr::null;
 
 /// The sizes of a layer and a batch.
@@ -21,7 +23,7 @@ pub struct Shape {
     pub rows: usize,
 }
 
-/// Inputs from which on packing the columns of W pays; below, they are read in place.
+/// Inputs from which on packing the columns of W pays, if there are more than a few; below, they are read in place.
 const PACK_FROM: usize = 128;
 
 impl Shape {
@@ -86,7 +88,9 @@ impl Shape {
             },
             join: Join::Chain,
             ahead: Ahead::nothing(),
-            pack_a: self.rows > 2 * PANEL && self.inputs >= PACK_FROM,
+            pack_a: self.rows > 2 * PANEL
+                && self.inputs >= PACK_FROM
+                && !self.has_few_weights::<T>(),
         }
     }
 
@@ -124,6 +128,11 @@ impl Shape {
             ahead: Ahead::nothing(),
             pack_a: false,
         }
+    }
+
+    /// Whether the weights take so little of the second-level cache that each thread may read all of them, where they lie.
+    pub fn has_few_weights<T>(self) -> bool {
+        self.outputs * self.inputs * size_of::<T>() <= caches().l2 / 16
     }
 
     /// How the parts of a sum over the inputs are joined: a rule of the layer's shape alone.

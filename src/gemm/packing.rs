@@ -57,7 +57,7 @@ impl<T: Element> Kernel for PackingTiles<'_, T> {
         for (number, tile) in tiles.enumerate() {
             let t = &t.below(number, shape.rows);
             let row = grid.tile_start(tile);
-            if wide && shape.rows >= FEWEST_ROWS && row + slot <= product.rows {
+            if wide && shape.rows >= FEWEST_ROWS {
                 let at = row + block.k.start * product.a.k;
                 simd.call(PackingTile {
                     t,
@@ -85,8 +85,8 @@ impl<T: Element> Kernel for PackingTiles<'_, T> {
     }
 }
 
-/// A tile, and its rows of A where they lie: side by side for each k. Its maker keeps the promises of [`run_tiles`], and that a
-/// whole slot of A may be read there and written in the tile's.
+/// A tile, and its rows of A where they lie: side by side for each k. Its maker keeps the promises of [`run_tiles`], and that the
+/// tile's slots may be written.
 struct PackingTile<'a, T> {
     t: &'a Tile<'a, T>,
     shape: TileShape,
@@ -150,7 +150,7 @@ impl<T: Element, const R: usize> Kernel for OfHeight<'_, T, R> {
                 let ahead = from.wrapping_add(AHEAD * from_k);
                 prefetch_far(ahead.cast());
                 prefetch_far(ahead.wrapping_add(lanes - 1).cast());
-                T::Vector::<S>::load(simd, from).store(slot);
+                T::Vector::<S>::load_partial(simd, from, R).store(slot);
                 step::<S, T, R, 2>(simd, &mut sums, from, odd, b, t.b_panel);
                 from = from.wrapping_add(from_k);
                 slot = slot.wrapping_add(t.a_k);

@@ -9,7 +9,7 @@
 
 use super::Network;
 use crate::gemm::pack::{blocks, panels_to_columns};
-use crate::gemm::{PANEL, Product, caches};
+use crate::gemm::{PANEL, Product};
 use crate::pool::{Member, Shared};
 use crate::simd::{Element, Simd};
 use std::ops::Range;
@@ -29,7 +29,7 @@ impl<T: Element> Network<T> {
             l > 0
                 && member.count > 1
                 && panels >= 2 * member.count
-                && linear.weights().len() * size_of::<T>() <= caches().l2 / 16
+                && linear.shape(rows).has_few_weights::<T>()
         });
         by_rows.then(|| member.share(panels))
     }

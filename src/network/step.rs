@@ -108,7 +108,6 @@ impl<T: Element> Kernel for StepOf<'_, T> {
                 );
             }
             member.barrier();
-            phase::done(Phase::Loss);
             let loss = simd.call(SumLosses {
                 losses: share(&space.losses).read(0..rows),
                 weights: step.weights,
@@ -116,6 +115,7 @@ impl<T: Element> Kernel for StepOf<'_, T> {
             if member.index == 0 {
                 step.loss.store(loss.to_bits(), Ordering::Relaxed);
             }
+            phase::done(Phase::Loss);
             if !loss.is_finite() {
                 return;
             }
