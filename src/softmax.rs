@@ -7,7 +7,7 @@
 mod tests;
 
 use crate::gemm::PANEL;
-use crate::gemm::pack::{panel_from_rows, rows_from_panel};
+use crate::gemm::turn::{panel_from_rows, rows_from_panel};
 use crate::lanes::{Feature, PanelSum, RowSum, features, features_mut, load, store};
 use crate::math::Math;
 use crate::simd::{Arithmetic, Element, Kernel, Mask, Simd, Vector};

@@ -4,7 +4,8 @@
 
 use super::{BLOCK_ROWS, Shape};
 use crate::buffer::with_scratch;
-use crate::gemm::pack::{Source, pack_rows, unpack_rows};
+use crate::gemm::pack::{Source, pack_rows};
+use crate::gemm::turn::unpack_rows;
 use crate::gemm::{PANEL, packed_len, panels_len, sum_rows};
 use crate::pool::{self, Member, Shared};
 use crate::simd::{Element, Isa, Kernel, Simd};

@@ -37,6 +37,7 @@ mod slots;
 mod sums;
 #[cfg(test)]
 mod tests;
+pub mod turn;
 
 pub use ahead::{Ahead, MOST_BUFFERS};
 pub use blocks::{Caches, caches};

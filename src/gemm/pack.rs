@@ -1,4 +1,4 @@
-//! Between row-major matrices and panels.
+//! From row-major matrices to panels.
 //!
 //! A batch of `rows` × `features` lies in two forms, both made of the same 16 × 16 blocks, feature-major in one and
 //! row-major in the other:
@@ -8,7 +8,10 @@
 //! Both are padded with zeros to whole blocks and have [`panel_stride`] elements from panel to panel. Panels alone of one
 //! feature are not padded by further ones.
 
+use super::turn::{AHEAD, is_small, lines, transpose_block, turn};
 use super::{PANEL, panel_stride};
+use crate::buffer::LINE;
+use crate::cache::prefetch_for_writing;
 use crate::pool::Shared;
 use crate::simd::{Element, Kernel, Simd, Vector};
 use std::ops::Range;
@@ -114,8 +117,20 @@ impl<T: Element> Kernel for PackRows<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         if self.features == 1 && self.scale.is_none() && self.columns.is_none() {
-            return self.single_column();
+            self.single_column();
+        } else if self.source.column_stride == 1 && !is_small::<T>(self.rows, self.features) {
+            self.blocks::<S, true>(simd);
+        } else {
+            // The smallest nets would notice a test for each block.
+            self.blocks::<S, false>(simd);
         }
+    }
+}
+
+impl<T: Element> PackRows<'_, T> {
+    /// Block by block; with `ASKS`, what comes is asked for.
+    #[inline(always)]
+    fn blocks<S: Simd, const ASKS: bool>(&self, simd: S) {
         let even = self.source.picks.is_none() && self.source.row_stride >= 0;
         let in_place = self.is_plain() && even && self.columns.is_none();
         let blocks = self.features.div_ceil(PANEL);
@@ -124,6 +139,9 @@ impl<T: Element> Kernel for PackRows<'_, T> {
             let whole_panel = in_place && (panel + 1) * PANEL <= self.rows;
             // A block is turned while the next one is copied: loads would wait for stores that are on their way.
             for step in 0..=blocks {
+                if ASKS && step + AHEAD < blocks {
+                    self.ask(simd, panel, step + AHEAD);
+                }
                 let is_in_place =
                     |block: usize| whole_panel && (block + 1) * PANEL <= self.features;
                 if step < blocks && !is_in_place(step) {
@@ -151,13 +169,25 @@ impl<T: Element> Kernel for PackRows<'_, T> {
             }
         }
     }
-}
 
-impl<T: Element> PackRows<'_, T> {
     /// Whether rows are copied as they are.
     #[inline(always)]
     fn is_plain(&self) -> bool {
         self.scale.is_none() && self.source.column_stride == 1
+    }
+
+    /// Asks for a block: in the source, and in the panel, which other threads have read, to be written.
+    #[inline(always)]
+    fn ask<S: Simd>(&self, _: S, panel: usize, block: usize) {
+        let first = panel * PANEL;
+        for row in first..self.rows.min(first + PANEL) {
+            let row = self.element(row, block * PANEL);
+            for at in (0..PANEL).step_by(LINE / size_of::<T>()) {
+                T::Vector::<S>::prefetch(row.wrapping_add(at));
+            }
+        }
+        let at = panel * panel_stride(self.features) + block * PANEL * PANEL;
+        lines(self.panels.as_ptr().wrapping_add(at)).for_each(prefetch_for_writing);
     }
 
     /// Rows of one element need no turning: the targets of a network with one output.
@@ -270,235 +300,6 @@ impl<T: Element> PackRows<'_, T> {
                 value = (value - shift) * factor;
             }
             value.store_slice(out);
-        }
-    }
-}
-
-/// Turns a contiguous 16 × 16 block.
-#[inline(always)]
-pub fn transpose_block<S: Simd, T: Element>(simd: S, source: &[T], target: &mut [T]) {
-    assert!(source.len() == PANEL * PANEL && target.len() == PANEL * PANEL);
-    // SAFETY: both blocks hold 16 rows of 16 elements.
-    unsafe { turn(simd, source.as_ptr(), PANEL, target.as_mut_ptr(), PANEL) };
-}
-
-/// Turns a 16 × 16 block whose rows lie so far apart into one whose rows lie so far apart.
-///
-/// # Safety
-/// The blocks may be read and written, with no other thread at them.
-#[inline(always)]
-unsafe fn turn<S: Simd, T: Element>(
-    simd: S,
-    source: *const T,
-    source_stride: usize,
-    target: *mut T,
-    target_stride: usize,
-) {
-    let lanes = T::Vector::<S>::LANES;
-    for i in (0..PANEL).step_by(lanes) {
-        for j in (0..PANEL).step_by(lanes) {
-            // SAFETY: the caller's; the lanes divide 16.
-            unsafe {
-                let from = source.add(i * source_stride + j);
-                let to = target.add(j * target_stride + i);
-                T::Vector::<S>::transpose(simd, from, source_stride, to, target_stride);
-            }
-        }
-    }
-}
-
-/// Turns at most 16 contiguous rows into a panel; the rows that are missing become zero.
-///
-/// # Panics
-/// If `rows` is no whole number of rows, or too many, or the panel holds fewer than `features` features.
-#[inline(always)]
-pub fn panel_from_rows<S: Simd, T: Element>(simd: S, features: usize, rows: &[T], panel: &mut [T]) {
-    let count = rows.len() / features;
-    assert!(count <= PANEL && rows.len() == count * features);
-    if features == 1 {
-        panel[..count].copy_from_slice(rows);
-        panel[count..PANEL].fill(T::ZERO);
-        return;
-    }
-    let mut staging = [T::ZERO; PANEL * PANEL];
-    let mut turned = [T::ZERO; PANEL * PANEL];
-    let blocks = panel[..features * PANEL].chunks_mut(PANEL * PANEL);
-    for (block, panel) in blocks.enumerate() {
-        let width = panel.len() / PANEL;
-        for (row, staging) in rows
-            .chunks_exact(features)
-            .zip(staging.chunks_exact_mut(PANEL))
-        {
-            staging[..width].copy_from_slice(&row[block * PANEL..][..width]);
-        }
-        transpose_block(simd, &staging, &mut turned);
-        panel.copy_from_slice(&turned[..width * PANEL]);
-    }
-}
-
-/// Turns a panel back into at most 16 contiguous rows.
-///
-/// # Panics
-/// As [`panel_from_rows`].
-#[inline(always)]
-pub fn rows_from_panel<S: Simd, T: Element>(simd: S, features: usize, panel: &[T], rows: &mut [T]) {
-    let count = rows.len() / features;
-    assert!(count <= PANEL && rows.len() == count * features);
-    if features == 1 {
-        rows.copy_from_slice(&panel[..count]);
-        return;
-    }
-    let mut staging = [T::ZERO; PANEL * PANEL];
-    let mut turned = [T::ZERO; PANEL * PANEL];
-    for (block, panel) in panel[..features * PANEL].chunks(PANEL * PANEL).enumerate() {
-        let width = panel.len() / PANEL;
-        staging[..panel.len()].copy_from_slice(panel);
-        transpose_block(simd, &staging, &mut turned);
-        for (row, turned) in rows
-            .chunks_exact_mut(features)
-            .zip(turned.chunks_exact(PANEL))
-        {
-            row[block * PANEL..][..width].copy_from_slice(&turned[..width]);
-        }
-    }
-}
-
-/// Turns blocks of the panel form into the column form; `blocks` numbers them, features outermost.
-///
-/// # Safety
-/// No other thread writes these blocks' panels, or touches their columns.
-#[inline(always)]
-pub unsafe fn panels_to_columns<S: Simd, T: Element>(
-    simd: S,
-    rows: usize,
-    features: usize,
-    blocks: Range<usize>,
-    panels: Shared<'_, T>,
-    columns: Shared<'_, T>,
-) {
-    simd.call(PanelsToColumns {
-        rows,
-        features,
-        blocks,
-        panels,
-        columns,
-    });
-}
-
-/// [`panels_to_columns`] as a kernel; its maker keeps that function's promises.
-struct PanelsToColumns<'a, T> {
-    rows: usize,
-    features: usize,
-    blocks: Range<usize>,
-    panels: Shared<'a, T>,
-    columns: Shared<'a, T>,
-}
-
-impl<T: Element> Kernel for PanelsToColumns<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self {
-            rows,
-            features,
-            blocks,
-            panels,
-            columns,
-        } = self;
-        let across = rows.div_ceil(PANEL);
-        for number in blocks {
-            let (block, panel) = (number / across, number % across);
-            let from = panel * panel_stride(features) + block * PANEL * PANEL;
-            let to = block * panel_stride(rows) + panel * PANEL * PANEL;
-            // SAFETY: the caller's.
-            let (source, target) = unsafe {
-                (
-                    panels.read(from..from + PANEL * PANEL),
-                    columns.write(to..to + PANEL * PANEL),
-                )
-            };
-            transpose_block(simd, source, target);
-        }
-    }
-}
-
-/// The number of blocks of [`panels_to_columns`].
-pub fn blocks(rows: usize, features: usize) -> usize {
-    rows.div_ceil(PANEL) * features.div_ceil(PANEL)
-}
-
-/// Writes panels `range` to a row-major matrix, `stride` elements from row to row.
-///
-/// # Safety
-/// `target` holds the rows, and no other thread touches those of these panels, or writes the panels.
-#[inline(always)]
-pub unsafe fn unpack_rows<S: Simd, T: Element>(
-    simd: S,
-    rows: usize,
-    features: usize,
-    range: Range<usize>,
-    panels: Shared<'_, T>,
-    target: Shared<'_, T>,
-    stride: usize,
-) {
-    simd.call(UnpackRows {
-        rows,
-        features,
-        range,
-        panels,
-        target,
-        stride,
-    });
-}
-
-/// [`unpack_rows`] as a kernel; its maker keeps that function's promises.
-struct UnpackRows<'a, T> {
-    rows: usize,
-    features: usize,
-    range: Range<usize>,
-    panels: Shared<'a, T>,
-    target: Shared<'a, T>,
-    stride: usize,
-}
-
-impl<T: Element> Kernel for UnpackRows<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self {
-            rows,
-            features,
-            range,
-            panels,
-            target,
-            stride,
-        } = self;
-        let lanes = T::Vector::<S>::LANES;
-        let mut staging = [T::ZERO; PANEL * PANEL];
-        for panel in range {
-            let first = panel * PANEL;
-            let count = PANEL.min(rows - first);
-            for feature in (0..features).step_by(PANEL) {
-                let at = panel * panel_stride(features) + feature * PANEL;
-                let width = PANEL.min(features - feature);
-                let to = first * stride + feature;
-                // SAFETY: the caller's.
-                unsafe {
-                    let block = panels.read(at..at + PANEL * PANEL);
-                    if count == PANEL && width == PANEL {
-                        turn(simd, block.as_ptr(), PANEL, target.as_ptr().add(to), stride);
-                        continue;
-                    }
-                    turn(simd, block.as_ptr(), PANEL, staging.as_mut_ptr(), PANEL);
-                    for (r, row) in staging.chunks_exact(PANEL).take(count).enumerate() {
-                        let at = to + r * stride;
-                        let out = target.write(at..at + width);
-                        for (out, row) in out.chunks_mut(lanes).zip(row.chunks_exact(lanes)) {
-                            T::Vector::<S>::load_slice(simd, row).store_tail(out);
-                        }
-                    }
-                }
-            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::pack::transpose_block;
+use super::turn::transpose_block;
 use super::{PANEL, panel_stride};
 use crate::pool::Shared;
 use crate::simd::{Arithmetic, Element, Kernel, Simd, Vector};

@@ -4,7 +4,8 @@
 mod bounds;
 mod packing;
 
-use super::pack::{Scale, Source, blocks, pack_rows, panels_to_columns, unpack_rows};
+use super::pack::{Scale, Source, pack_rows};
+use super::turn::{blocks, panels_to_columns, unpack_rows};
 use super::*;
 use crate::buffer::Aligned;
 use crate::pool::Shared;

@@ -8,7 +8,7 @@ use super::weights::weigh;
 use super::{Loss, PanelTargets, Prepared, panel};
 use crate::buffer::with_scratch;
 use crate::error::{Error, Result};
-use crate::gemm::pack::{panel_from_rows, rows_from_panel};
+use crate::gemm::turn::{panel_from_rows, rows_from_panel};
 use crate::gemm::{CHUNK, PANEL};
 use crate::pool::{self, Shared};
 use crate::simd::{Element, Isa, Kernel, Simd};

@@ -8,7 +8,7 @@
 #![allow(unsafe_code)]
 
 use super::Network;
-use crate::gemm::pack::{blocks, panels_to_columns};
+use crate::gemm::turn::{blocks, panels_to_columns};
 use crate::gemm::{PANEL, Product};
 use crate::pool::{Member, Shared};
 use crate::simd::{Element, Simd};

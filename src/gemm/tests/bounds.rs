@@ -1,6 +1,7 @@
 //! Nothing is read or written past the operands: they end (or begin) where a page that nobody may touch begins (or ends).
 
-use super::super::pack::{Source, blocks, pack_rows, panels_to_columns, unpack_rows};
+use super::super::pack::{Source, pack_rows};
+use super::super::turn::{blocks, panels_to_columns, unpack_rows};
 use super::super::*;
 use super::{Call, OnSimd, SIZES};
 use crate::dense::Shape;
