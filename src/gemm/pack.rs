@@ -117,30 +117,19 @@ impl<T: Element> Kernel for PackRows<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         if self.features == 1 && self.scale.is_none() && self.columns.is_none() {
-            self.single_column();
-        } else if self.source.column_stride == 1 && !is_small::<T>(self.rows, self.features) {
-            self.blocks::<S, true>(simd);
-        } else {
-            // The smallest nets would notice a test for each block.
-            self.blocks::<S, false>(simd);
+            return self.single_column();
         }
-    }
-}
-
-impl<T: Element> PackRows<'_, T> {
-    /// Block by block; with `ASKS`, what comes is asked for.
-    #[inline(always)]
-    fn blocks<S: Simd, const ASKS: bool>(&self, simd: S) {
         let even = self.source.picks.is_none() && self.source.row_stride >= 0;
         let in_place = self.is_plain() && even && self.columns.is_none();
         let blocks = self.features.div_ceil(PANEL);
+        let asks = self.source.column_stride == 1 && !is_small::<T>(self.rows, self.features);
         let mut staging = [[T::ZERO; PANEL * PANEL]; 2];
         for panel in self.range.clone() {
             let whole_panel = in_place && (panel + 1) * PANEL <= self.rows;
             // A block is turned while the next one is copied: loads would wait for stores that are on their way.
             for step in 0..=blocks {
-                if ASKS && step + AHEAD < blocks {
-                    self.ask(simd, panel, step + AHEAD);
+                if asks && step + AHEAD < blocks {
+                    self.ask::<S>(panel, step + AHEAD);
                 }
                 let is_in_place =
                     |block: usize| whole_panel && (block + 1) * PANEL <= self.features;
@@ -169,16 +158,19 @@ impl<T: Element> PackRows<'_, T> {
             }
         }
     }
+}
 
+impl<T: Element> PackRows<'_, T> {
     /// Whether rows are copied as they are.
     #[inline(always)]
     fn is_plain(&self) -> bool {
         self.scale.is_none() && self.source.column_stride == 1
     }
 
-    /// Asks for a block: in the source, and in the panel, which other threads have read, to be written.
-    #[inline(always)]
-    fn ask<S: Simd>(&self, _: S, panel: usize, block: usize) {
+    /// Asks for a block: in the source, and in the panel, which other threads have read, to be written. A
+    /// function of its own: beside the copies its numbers would stand in the smallest nets' way.
+    #[inline(never)]
+    fn ask<S: Simd>(&self, panel: usize, block: usize) {
         let first = panel * PANEL;
         for row in first..self.rows.min(first + PANEL) {
             let row = self.element(row, block * PANEL);
